@@ -1,0 +1,326 @@
+"""The composition root: here, and nowhere else, the parts meet."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime as dt
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from enrich import __version__
+from enrich.errors import ConfigError, PluginMissing, UsageError
+from enrich.host import BoundStep, Host, discovery
+from enrich.settings import Root, Settings
+from enrich.types import Rendition
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+    from enrich.catalog.writer import Writer
+    from enrich.inference import Models, ModelStore
+    from enrich.oneshot import Oneshot, Progress, Target
+
+__all__ = [
+    "App",
+    "build",
+    "load_loose",
+    "load_plugins",
+    "open_catalog",
+    "open_models",
+    "open_store",
+    "read_rendition",
+]
+
+log = logging.getLogger(__name__)
+
+#: What all decoders of a process may need at one moment.
+DECODE_BYTES = 1_000_000_000
+
+
+def open_catalog(settings: Settings) -> sa.Engine:
+    """Return an engine for the catalog, which is made if there is none.
+
+    Raises
+    ------
+    CatalogMissing
+        Its schema is of another version.
+    """
+    from enrich.catalog import schema
+    from enrich.catalog.engine import create_engine
+
+    engine = create_engine(settings.catalog)
+    schema.ensure(engine)
+    return engine
+
+
+def load_plugins(settings: Settings, *, bundled_only: bool = False) -> Host:
+    """Return a host with all plugins: the bundled ones, installed ones, and those of ``plugin_dirs``."""
+    host = Host(trace=os.environ.get("ENRICH_TRACE", "") not in ("", "0"))
+    host.load(discovery.installed(bundled_only=bundled_only))
+    if not bundled_only:
+        host.load(discovery.loose(settings.plugin_dirs, [root.path for root in settings.roots]))
+    return host
+
+
+def load_loose(host: Host, path: Path) -> str:
+    """Load one plugin file into a host; return the plugin's name.
+
+    Raises
+    ------
+    PluginMissing
+        There is no such file, or it did not load.
+    """
+    if not path.is_file():
+        raise PluginMissing(f"{path}: no such file")
+    for plugin in host.plugins.values():
+        if plugin.origin == str(path) or Path(plugin.origin) == Path(os.path.abspath(path)):
+            return plugin.name  # plugin_dirs brought it
+    host.load([discovery.loose_file(path)])
+    for failure in host.failures:
+        if failure.origin == str(path):
+            raise PluginMissing(f"{path} did not load: {failure.error}")
+    return path.stem
+
+
+def read_rendition(settings: Settings, host: Host, path: Path, size_px: int) -> Rendition:
+    """Return a picture's first page, outside any catalog.
+
+    Raises
+    ------
+    FileError
+        The file is no picture, or cannot be decoded.
+    """
+    from enrich.errors import NotAPicture
+    from enrich.rendition import open_picture, probe
+
+    opener = host.open_original if host.implements("enrich_open") else None
+    found = probe(path, max_pixels=settings.max_pixels, opener=opener)
+    if found.picture is None or found.media_type is None:
+        raise NotAPicture(f"{path} is no picture: its content is {found.media_type or 'of an unknown type'}")
+    with open_picture(path, found.media_type, max_pixels=settings.max_pixels, opener=opener) as picture:
+        frame = picture.render(0, size_px)
+    return Rendition(
+        None,
+        None,
+        0,
+        frame.pixels,
+        frame.width_px,
+        frame.height_px,
+        frame.original_width_px,
+        frame.original_height_px,
+        found.picture.embedded,
+    )
+
+
+def open_store(settings: Settings) -> ModelStore:
+    """Return the model store: the user's models and the bundled ones."""
+    import enrich.drawings
+    from enrich.inference import ModelStore
+
+    return ModelStore(settings.models_dir, Path(enrich.drawings.__file__).parent / "models")
+
+
+def open_models(settings: Settings) -> Models:
+    """Return the model store's models, ready to be loaded."""
+    from enrich.inference import Models
+
+    return Models(open_store(settings), device=settings.device)
+
+
+@dataclass(frozen=True, slots=True)
+class App:
+    """Everything that works on one catalog with one configuration."""
+
+    settings: Settings
+    engine: sa.Engine
+    host: Host
+    models: Models | None
+    steps: tuple[BoundStep, ...]
+
+    def run(
+        self,
+        paths: Sequence[Path],
+        *,
+        stop: threading.Event,
+        tick: Callable[[Progress], None] = lambda progress: None,
+    ) -> Progress:
+        """Take in and describe ``paths``, or all roots, and return what was done."""
+        from enrich.oneshot import Target
+
+        targets = [Target(self._root_of(path), path) for path in map(_absolute, paths)]
+        if not targets:
+            targets = [Target(root, root.path) for root in self.settings.roots]
+        if not targets:
+            raise UsageError("nothing to do: name files or folders, or set roots in config.yaml")
+        return self._pass("run", targets, stop, tick)
+
+    def retry(
+        self,
+        step: str | None,
+        *,
+        stop: threading.Event,
+        tick: Callable[[Progress], None] = lambda progress: None,
+    ) -> Progress:
+        """Try failed work again, from the first attempt: files (unless a step is named) and jobs."""
+        from enrich.catalog import files, queue
+        from enrich.catalog.engine import writing
+        from enrich.oneshot import Target
+        from enrich.pipeline import UNREADABLE
+
+        if step is not None and step not in self.settings.steps:
+            raise UsageError(f"no step {step}; the steps are: {', '.join(self.settings.steps)}")
+        with writing(self.engine).begin() as connection:
+            failed = [] if step else files.failed_paths(connection)
+            queue.retry(connection, step, [] if step else [UNREADABLE], dt.datetime.now(dt.UTC))
+        targets = [Target(Root(path=root), path, is_forced=True) for root, path in failed]
+        return self._pass("retry", targets, stop, tick)
+
+    def close(self) -> None:
+        """Let go of models and connections."""
+        if self.models is not None:
+            self.models.close()
+        self.engine.dispose()
+
+    def _pass(
+        self,
+        kind: Literal["run", "retry"],
+        targets: Sequence[Target],
+        stop: threading.Event,
+        tick: Callable[[Progress], None],
+    ) -> Progress:
+        from enrich.oneshot import Progress
+
+        progress = Progress()
+        with self._at_work(kind, progress) as oneshot:
+            oneshot.run(targets, progress, stop=stop, tick=tick)
+        return progress
+
+    @contextlib.contextmanager
+    def _at_work(self, kind: Literal["run", "retry"], progress: Progress) -> Iterator[Oneshot]:
+        """Put the moving parts together, and take them apart in order."""
+        from enrich.catalog import steps
+        from enrich.catalog.writer import Writer
+        from enrich.intake import Intake
+        from enrich.oneshot import Oneshot
+        from enrich.originals import DecoderPool
+        from enrich.pipeline import Pipeline
+        from enrich.rendition import DecodeBudget
+        from enrich.worker import Worker
+
+        settings, now = self.settings, dt.datetime.now(dt.UTC)
+        with contextlib.ExitStack() as stack:
+            writer = Writer(self.engine)
+            stack.callback(writer.close)
+            rows = [_step_row(step) for step in self.steps]
+            generator_ids = writer.write(lambda connection: steps.sync(connection, rows, now))
+            host_name = socket.gethostname()
+            run_id = writer.write(
+                lambda connection: steps.start_run(
+                    connection, kind, version=__version__, host=host_name, now=now
+                )
+            )
+            stack.callback(lambda: _end_run(writer, run_id))
+            opener = self.host.open_original if self.host.implements("enrich_open") else None
+            decoder = DecoderPool(
+                threads=settings.threads,
+                max_pixels=settings.max_pixels,
+                budget=DecodeBudget(DECODE_BYTES),
+                opener=opener,
+            )
+            stack.callback(decoder.close)
+            self.host.notify("enrich_startup")
+            stack.callback(self.host.notify, "enrich_shutdown")
+            observers = ThreadPoolExecutor(1, "observers")
+            stack.callback(observers.shutdown)
+            worker = Worker(
+                writer,
+                Pipeline(self.host, self.steps, generator_ids, max_attempts=settings.max_attempts),
+                decoder,
+                steps=[step.name for step in self.steps],
+                run_id=run_id,
+                batch_size=settings.batch_size,
+                lease_seconds=settings.lease_seconds,
+                on_annotated=self._observer(observers, "enrich_annotated", "asset_id", "step"),
+                on_recorded=progress.recorded,
+            )
+            intake = Intake(
+                writer,
+                threads=settings.threads,
+                max_pixels=settings.max_pixels,
+                opener=opener,
+                on_asset=self._observer(observers, "enrich_asset_ingested", "asset_id", "path"),
+            )
+            yield Oneshot(self.engine, writer, intake, worker, own=self.engine.url.database or "")
+
+    def _observer(self, pool: ThreadPoolExecutor, hook: str, *names: str) -> Callable[..., None]:
+        """Return a callback that tells observers of ``hook``, in a thread of their own."""
+        if not self.host.implements(hook):
+            return lambda *facts: None
+        return lambda *facts: _submit(pool, self.host, hook, dict(zip(names, facts, strict=True)))
+
+    def _root_of(self, path: Path) -> Root:
+        """Return the configured root that a path lies in, else the path as a root of its own."""
+        for root in self.settings.roots:
+            if path.is_relative_to(root.path):
+                return root
+        return Root(path=path if os.path.isdir(path) else path.parent)  # is_dir() may raise
+
+
+def build(settings: Settings, *, bundled_only: bool = False) -> App:
+    """Put everything together that works on the catalog.
+
+    Raises
+    ------
+    ConfigError
+        A step is wrong.
+    MissingError
+        A plugin, model, package or the catalog is not there.
+    """
+    if not settings.steps:
+        raise ConfigError("steps: none is configured; `enrich init` writes a config.yaml with some")
+    host = load_plugins(settings, bundled_only=bundled_only)
+    # Steps without models need no runtime, and do not wait for its import.
+    models = open_models(settings) if any(step.model for step in settings.steps.values()) else None
+    steps = tuple(
+        host.bind(name, step, models.open if models else None) for name, step in settings.steps.items()
+    )
+    return App(settings, open_catalog(settings), host, models, steps)
+
+
+def _absolute(path: Path) -> Path:
+    return Path(os.path.abspath(path))
+
+
+def _end_run(writer: Writer, run_id: int) -> None:
+    from enrich.catalog import steps
+
+    now = dt.datetime.now(dt.UTC)
+    writer.write(lambda connection: steps.end_run(connection, run_id, now))
+
+
+def _submit(pool: ThreadPoolExecutor, host: Host, hook: str, facts: dict[str, Any]) -> None:
+    pool.submit(host.notify, hook, **facts)
+
+
+def _step_row(step: BoundStep) -> Any:
+    from enrich.catalog.steps import StepRow
+
+    made_by = step.generator
+    return StepRow(
+        step.name,
+        step.priority,
+        made_by.hook,
+        made_by.plugin,
+        made_by.plugin_revision,
+        made_by.model,
+        made_by.model_revision,
+        made_by.options,
+        made_by.options_digest,
+    )

@@ -1,0 +1,327 @@
+"""The catalog's tables.
+
+Everything people look at has a view as well (``migrations``). Rows are written by ``files``,
+``steps`` and ``queue``; nothing else changes them.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from enrich.catalog.columns import Json, Text, UtcDateTime
+
+__all__ = [
+    "FILE_STATES",
+    "JOB_STATES",
+    "Annotation",
+    "Asset",
+    "Base",
+    "Counter",
+    "Embedding",
+    "File",
+    "Generator",
+    "Job",
+    "Run",
+    "Step",
+    "Tag",
+]
+
+FILE_STATES = ("present", "missing", "ignored", "failed")
+JOB_STATES = ("pending", "running", "done", "skipped", "failed")
+
+
+class Base(DeclarativeBase):
+    """The registry of all tables.
+
+    Every constraint has a name made by rule: SQLite's batch migrations can drop a constraint only
+    by its name.
+    """
+
+    metadata = sa.MetaData(
+        naming_convention={
+            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+            "ck": "ck_%(table_name)s_%(constraint_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+            "pk": "pk_%(table_name)s",
+        }
+    )
+    type_annotation_map = {  # noqa: RUF012  # the name and form are SQLAlchemy's
+        str: Text,
+        dt.datetime: UtcDateTime,
+        Any: Json,
+        int: sa.BigInteger().with_variant(sa.Integer, "sqlite"),  # SQLite numbers rows by INTEGER keys only
+        float: sa.Double,
+    }
+
+
+def _one_of(column: str, values: tuple[str, ...], name: str) -> sa.CheckConstraint:
+    return sa.CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=name)
+
+
+class Asset(Base):
+    """One managed item, known by its picture."""
+
+    __tablename__ = "assets"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    #: SHA-256 over the image data without metadata.
+    image_hash: Mapped[str] = mapped_column(unique=True)
+    perceptual_hash: Mapped[str | None]
+    media_type: Mapped[str]
+    #: As stored, before orientation.
+    width_px: Mapped[int]
+    height_px: Mapped[int]
+    #: The raw EXIF value.
+    orientation: Mapped[int | None]
+    pages: Mapped[int]
+    #: Local, as the camera wrote it.
+    taken_at: Mapped[dt.datetime | None] = mapped_column(sa.DateTime)
+    taken_offset_minutes: Mapped[int | None]
+    camera: Mapped[str | None]
+    latitude: Mapped[float | None]
+    longitude: Mapped[float | None]
+    embedded: Mapped[Any | None]
+    ingested_at: Mapped[dt.datetime]
+
+    files: Mapped[list[File]] = relationship(lazy="raise", viewonly=True, order_by="File.path")
+    jobs: Mapped[list[Job]] = relationship(lazy="raise", viewonly=True, order_by="Job.id")
+    annotations: Mapped[list[Annotation]] = relationship(
+        lazy="raise", viewonly=True, order_by="Annotation.id"
+    )
+
+
+class File(Base):
+    """An asset's place: a path under a root."""
+
+    __tablename__ = "files"
+    __table_args__ = (
+        _one_of("state", FILE_STATES, "state"),
+        # Equality only, and no limit to a path's length (a B-tree of PostgreSQL has one).
+        sa.Index(None, "folder", postgresql_using="hash"),
+        sa.Index(None, "asset_id"),
+        sa.Index(
+            "ix_files_trouble",
+            "state",
+            sqlite_where=sa.text("state = 'failed'"),
+            postgresql_where=sa.text("state = 'failed'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    asset_id: Mapped[int | None] = mapped_column(sa.ForeignKey("assets.id"))
+    root: Mapped[str]
+    path: Mapped[str]
+    path_digest: Mapped[str] = mapped_column(unique=True)
+    folder: Mapped[str]
+    size_bytes: Mapped[int]
+    modified_ns: Mapped[int]
+    changed_ns: Mapped[int]
+    inode: Mapped[int]
+    #: Of name, size and times: a folder is compared by the sum.
+    fingerprint: Mapped[int] = mapped_column(server_default="0")
+    sha256: Mapped[str | None]
+    sha1: Mapped[str | None]
+    media_type: Mapped[str | None]
+    state: Mapped[str]
+    error_kind: Mapped[str | None]
+    error: Mapped[str | None]
+    attempts: Mapped[int] = mapped_column(server_default="0")
+    seen_at: Mapped[dt.datetime]
+
+
+class Generator(Base):
+    """What makes annotations: the key by which they are fresh or stale."""
+
+    __tablename__ = "generators"
+    __table_args__ = (
+        sa.UniqueConstraint(
+            "hook",
+            "plugin",
+            "plugin_revision",
+            "model",
+            "model_revision",
+            "options_digest",
+            name="uq_generators_key",
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    hook: Mapped[str]
+    plugin: Mapped[str]
+    plugin_revision: Mapped[str]
+    #: '' where there is no model, so that the key is unique.
+    model: Mapped[str]
+    model_revision: Mapped[str]
+    options: Mapped[Any]
+    options_digest: Mapped[str]
+
+
+class Step(Base):
+    """The configuration as last run."""
+
+    __tablename__ = "steps"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    hook: Mapped[str]
+    plugin: Mapped[str]
+    model: Mapped[str]
+    generator_id: Mapped[int] = mapped_column(sa.ForeignKey("generators.id"))
+    options: Mapped[Any]
+    priority: Mapped[int]
+    #: Its place in config.yaml.
+    position: Mapped[int]
+    is_active: Mapped[bool]
+
+
+class Run(Base):
+    """One process at work, from its start to its end."""
+
+    __tablename__ = "runs"
+    __table_args__ = (_one_of("kind", ("run", "watch", "backfill", "retry", "api"), "kind"),)
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    kind: Mapped[str]
+    started_at: Mapped[dt.datetime]
+    #: Null while it runs, and for ever if it was killed.
+    ended_at: Mapped[dt.datetime | None]
+    version: Mapped[str]
+    host: Mapped[str]
+
+
+class Job(Base):
+    """One step on one asset."""
+
+    __tablename__ = "jobs"
+    __table_args__ = (
+        sa.UniqueConstraint("asset_id", "step"),
+        _one_of("state", JOB_STATES, "state"),
+        sa.Index(
+            "ix_jobs_claimable",
+            "priority",
+            "asset_id",
+            sqlite_where=sa.text("state = 'pending'"),
+            postgresql_where=sa.text("state = 'pending'"),
+        ),
+        sa.Index(
+            "ix_jobs_leased",
+            "lease_expires_at",
+            sqlite_where=sa.text("state = 'running'"),
+            postgresql_where=sa.text("state = 'running'"),
+        ),
+        sa.Index(
+            "ix_jobs_trouble",
+            "step",
+            sqlite_where=sa.text("state = 'failed'"),
+            postgresql_where=sa.text("state = 'failed'"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    asset_id: Mapped[int] = mapped_column(sa.ForeignKey("assets.id"))
+    step: Mapped[str]
+    state: Mapped[str]
+    #: Why it was skipped.
+    reason: Mapped[str | None]
+    #: Counted at the claim.
+    attempts: Mapped[int]
+    priority: Mapped[int]
+    #: Not before this instant.
+    retry_at: Mapped[dt.datetime | None]
+    lease_expires_at: Mapped[dt.datetime | None]
+    worker: Mapped[str | None]
+    error_kind: Mapped[str | None]
+    error: Mapped[str | None]
+    #: The generator that last finished it.
+    generator_id: Mapped[int | None] = mapped_column(sa.ForeignKey("generators.id"))
+    created_at: Mapped[dt.datetime]
+    updated_at: Mapped[dt.datetime]
+
+
+class Annotation(Base):
+    """A machine statement about an asset, with its generator.
+
+    Current while ``superseded_at`` is null; at most one is, per asset, step, item and page.
+    """
+
+    __tablename__ = "annotations"
+    __table_args__ = (
+        sa.Index(
+            "uq_annotations_current",
+            "asset_id",
+            "step",
+            "item",
+            "page",
+            unique=True,
+            sqlite_where=sa.text("superseded_at IS NULL"),
+            postgresql_where=sa.text("superseded_at IS NULL"),
+        ),
+        sa.Index(None, "run_id"),
+        sa.CheckConstraint("confidence >= 0 AND confidence <= 1", name="confidence"),
+    )
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    asset_id: Mapped[int] = mapped_column(sa.ForeignKey("assets.id"))
+    step: Mapped[str]
+    #: '' or the question's name.
+    item: Mapped[str]
+    page: Mapped[int]
+    generator_id: Mapped[int] = mapped_column(sa.ForeignKey("generators.id"))
+    run_id: Mapped[int] = mapped_column(sa.ForeignKey("runs.id"))
+    kind: Mapped[str]
+    text: Mapped[str | None]
+    data: Mapped[Any | None]
+    confidence: Mapped[float | None]
+    language: Mapped[str | None]
+    question: Mapped[str | None]
+    is_empty: Mapped[bool]
+    provider: Mapped[str | None]
+    elapsed_ms: Mapped[float | None]
+    created_at: Mapped[dt.datetime]
+    superseded_at: Mapped[dt.datetime | None]
+
+    generator: Mapped[Generator] = relationship(lazy="raise", viewonly=True)
+
+
+class Tag(Base):
+    """A machine label of a ``tags`` annotation."""
+
+    __tablename__ = "tags"
+    __table_args__ = (sa.Index(None, "name"), sa.Index(None, "asset_id"))
+
+    annotation_id: Mapped[int] = mapped_column(sa.ForeignKey("annotations.id"), primary_key=True)
+    name: Mapped[str] = mapped_column(primary_key=True)
+    asset_id: Mapped[int] = mapped_column(sa.ForeignKey("assets.id"))
+    confidence: Mapped[float | None]
+
+
+class Embedding(Base):
+    """The vector of an ``embedding`` annotation: float32, little-endian, unit length."""
+
+    __tablename__ = "embeddings"
+    __table_args__ = (sa.Index(None, "generator_id"),)
+
+    annotation_id: Mapped[int] = mapped_column(sa.ForeignKey("annotations.id"), primary_key=True)
+    asset_id: Mapped[int] = mapped_column(sa.ForeignKey("assets.id"))
+    generator_id: Mapped[int] = mapped_column(sa.ForeignKey("generators.id"))
+    dimensions: Mapped[int]
+    vector: Mapped[bytes]
+
+
+class Counter(Base):
+    """How many files or jobs are in a state, kept in the transaction that moves them.
+
+    People look at these all the time, and counting six million jobs takes a third of a second.
+    ``step`` is '' for files; ``generator_id`` is 0 unless the job is done or skipped.
+    """
+
+    __tablename__ = "counters"
+
+    step: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str] = mapped_column(primary_key=True)
+    generator_id: Mapped[int] = mapped_column(primary_key=True, autoincrement=False)
+    value: Mapped[int]

@@ -1,0 +1,79 @@
+"""The command line; each command's module is imported when it is called."""
+
+from __future__ import annotations
+
+import importlib
+import signal
+import sys
+
+import click
+
+from enrich import __version__
+from enrich.cli.setup import setup_options
+from enrich.errors import EnrichError
+
+__all__ = ["cli", "main"]
+
+#: Where each command lives, and its line in the help.
+_COMMANDS = {
+    "init": ("enrich.cli.start", "Write a commented config.yaml."),
+    "demo": ("enrich.cli.demo", "The main job on drawn sample assets, in a temporary folder."),
+    "run": ("enrich.cli.work", "Ingest and enrich files or folders, then exit."),
+    "status": ("enrich.cli.look", "What was done, what is left, what failed."),
+    "show": ("enrich.cli.look", "Everything known about one asset."),
+    "try": ("enrich.cli.attempt", "One plugin on one picture, without a catalog."),
+    "query": ("enrich.cli.look", "One read-only SQL statement on the catalog."),
+    "retry": ("enrich.cli.work", "Failed work again."),
+    "models": ("enrich.cli.store", "The model store."),
+    "plugins": ("enrich.cli.store", "What loaded and what did not."),
+    "db": ("enrich.cli.database", "The catalog's schema."),
+    "doctor": ("enrich.cli.doctor", "What works on this machine, tried for real."),
+}
+
+
+class _Lazy(click.Group):
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in _COMMANDS:
+            return None
+        module = importlib.import_module(_COMMANDS[cmd_name][0])
+        command: click.Command = getattr(module, f"{cmd_name}_command")
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="enrich")
+@setup_options
+def cli() -> None:
+    """Metadata enrichment for digital asset management.
+
+    Drop pictures into a folder; plugins and their models describe them; what they say lands in a
+    SQL catalog with its provenance.
+
+    Exit codes: 0 done; 1 done, but some work failed; 2 wrong use or config; 3 a needed thing is
+    missing; 130 interrupted.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `enrich query ... | head` ends quietly
+    try:
+        result = cli.main(standalone_mode=False)
+    except EnrichError as error:
+        from enrich.cli.output import visible
+
+        click.echo(f"enrich: {visible(str(error))}", err=True)
+        sys.exit(error.exit_code)
+    except click.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(2)
+    sys.exit(result if isinstance(result, int) else 0)

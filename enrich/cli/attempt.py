@@ -1,0 +1,81 @@
+"""``try``: a plugin author's first command."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from enrich.cli.output import print_json, print_table, seconds
+from enrich.cli.setup import Setup, parse_value, setup_options
+
+
+@click.command("try")
+@click.argument("image", type=click.Path(path_type=Path))
+@click.option("--plugin", required=True, help="The plugin's name, or the path of a loose .py file.")
+@click.option("--hook", help="Which hook, if the plugin has several work hooks.")
+@click.option("--model", help="A model of the model store.")
+@click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="One of the plugin's options.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@setup_options
+@click.pass_obj
+def try_command(
+    setup: Setup,
+    image: Path,
+    plugin: str,
+    hook: str | None,
+    model: str | None,
+    options: tuple[str, ...],
+    as_json: bool,
+) -> int:
+    """Run one plugin on one picture; nothing is written anywhere."""
+    import pydantic
+
+    from enrich import app
+    from enrich.errors import EnrichError
+    from enrich.settings import Step
+    from enrich.types import Skip
+
+    settings = setup.settings()
+    host = app.load_plugins(settings, bundled_only=setup.bundled_only)
+    name = app.load_loose(host, Path(plugin)) if plugin.endswith(".py") else plugin
+    values: dict[str, Any] = {}
+    for item in options:
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise click.BadParameter(f"{item!r} is not KEY=VALUE")
+        values[key] = parse_value(text)
+    try:
+        step = Step.model_validate({**values, "plugin": name, "hook": hook, "model": model})
+    except pydantic.ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        raise click.BadParameter(f"{first['loc'][0]}: {first['msg']}", param_hint="--option") from error
+    models = app.open_models(settings)
+    bound = host.bind("try", step, models.open)
+    rendition = app.read_rendition(settings, host, image, bound.size_px)
+    started = time.perf_counter()
+    (outcome,) = host.describe(bound, [rendition], [()])
+    elapsed_seconds = time.perf_counter() - started
+    models.close()
+    if isinstance(outcome, EnrichError):
+        raise outcome
+    said = [] if isinstance(outcome, Skip) else outcome
+    columns = ("item", "kind", "text", "data", "confidence", "language")
+    rows = [[getattr(draft, column) for column in columns] for draft in said]
+    if as_json:
+        print_json(
+            {
+                "skipped": outcome.reason if isinstance(outcome, Skip) else None,
+                "annotations": [dict(zip(columns, row, strict=True)) for row in rows],
+                "elapsed_ms": elapsed_seconds * 1000,
+            }
+        )
+        return 0
+    if isinstance(outcome, Skip):
+        click.echo(f"skipped: {outcome.reason}")
+    else:
+        print_table(columns, rows)
+    click.echo(f"{rendition.width_px} x {rendition.height_px} px, {seconds(elapsed_seconds)}")
+    return 0

@@ -1,0 +1,155 @@
+"""``doctor``: what works on this machine, tried for real."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from enrich import __version__
+from enrich.cli.output import print_json, seconds, visible
+from enrich.cli.setup import Setup, setup_options
+from enrich.errors import EnrichError
+
+if TYPE_CHECKING:
+    from enrich.settings import Settings
+
+#: What each extra brings, by the distribution that shows it is there.
+_EXTRAS = {"ocr": "rapidocr", "postgres": "psycopg", "heif": "pillow-heif", "raw": "rawpy"}
+
+_GOOD, _NOTE, _BAD = "good", "note", "bad"
+
+
+@click.command("doctor")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@setup_options
+@click.pass_obj
+def doctor_command(setup: Setup, as_json: bool) -> int:
+    """Try what work needs: the runtime, every model once, the database, plugins, roots."""
+    settings = setup.settings()
+    checks = [
+        {"check": name, "state": state, "found": found}
+        for look in (_python, _extras, _runtime, _models, _plugins, _catalog, _roots)
+        for name, state, found in look(settings, setup)
+    ]
+    if as_json:
+        print_json(checks)
+    else:
+        for check in checks:
+            click.echo(f"{check['state']:<5} {check['check']}: {visible(str(check['found']))}")
+    return 3 if any(check["state"] == _BAD for check in checks) else 0
+
+
+_Check = Iterator[tuple[str, str, Any]]
+
+
+def _python(settings: Settings, setup: Setup) -> _Check:
+    yield "enrich", _GOOD, f"{__version__}, Python {platform.python_version()}, {sys.platform}"
+
+
+def _extras(settings: Settings, setup: Setup) -> _Check:
+    for extra, distribution in _EXTRAS.items():
+        try:
+            yield f"extra {extra}", _GOOD, f"{distribution} {importlib.metadata.version(distribution)}"
+        except importlib.metadata.PackageNotFoundError:
+            yield f"extra {extra}", _NOTE, f"not installed; if you want it: pip install 'enrich-dam[{extra}]'"
+
+
+def _runtime(settings: Settings, setup: Setup) -> _Check:
+    from enrich.inference import describe_runtime
+
+    report = describe_runtime()
+    yield "ONNX Runtime", _GOOD if report.version else _BAD, report.version or "missing"
+    if report.providers:
+        yield "providers built in", _GOOD, ", ".join(report.providers)
+    for sentence in report.advice:
+        yield "ONNX Runtime", _BAD, sentence
+
+
+def _models(settings: Settings, setup: Setup) -> _Check:
+    """Load every model and run it once on a grey picture."""
+    import numpy as np
+
+    from enrich.app import open_models, open_store
+    from enrich.types import Rendition
+
+    models = open_models(settings)
+    grey = np.full((224, 224, 3), 128, np.uint8)
+    for listing in open_store(settings).list():
+        if listing.problem is not None:
+            yield f"model {listing.name}", _BAD, listing.problem
+            continue
+        memory_before, started = _resident_bytes(), time.perf_counter()
+        try:
+            model = models.open(listing.name)
+            loaded = time.perf_counter()
+            model.predict([Rendition(None, None, 0, grey, 224, 224, 224, 224)])
+        except EnrichError as error:
+            yield f"model {listing.name}", _BAD, str(error)
+            continue
+        ended = time.perf_counter()
+        grown = (_resident_bytes() - memory_before) / 1e6
+        yield (
+            f"model {listing.name}",
+            _GOOD,
+            f"{model.provider}, loaded in {seconds(loaded - started)}, one inference "
+            f"{seconds(ended - loaded)}, {grown:.0f} MB",
+        )
+    models.close()
+
+
+def _resident_bytes() -> int:
+    try:
+        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
+    except OSError:
+        return 0
+    return int(pages) * 4096
+
+
+def _plugins(settings: Settings, setup: Setup) -> _Check:
+    from enrich.app import load_plugins
+
+    host = load_plugins(settings, bundled_only=setup.bundled_only)
+    yield "plugins", _GOOD, ", ".join(sorted(host.plugins))
+    for failure in host.failures:
+        yield f"plugin {failure.name}", _BAD, failure.error
+
+
+def _catalog(settings: Settings, setup: Setup) -> _Check:
+    from enrich.catalog import schema
+    from enrich.catalog.engine import create_engine
+
+    try:
+        engine = create_engine(settings.catalog)
+        found = schema.revision(engine)
+    except EnrichError as error:
+        yield "catalog", _BAD, str(error)
+        return
+    where = engine.url.render_as_string(hide_password=True)
+    if found is None:
+        yield "catalog", _NOTE, f"{where}: empty; the first run makes it"
+    elif found == schema.HEAD:
+        yield "catalog", _GOOD, f"{where}: schema {found}"
+    else:
+        yield "catalog", _BAD, f"{where}: schema {found}, needs {schema.HEAD}; say: enrich db upgrade"
+
+
+def _roots(settings: Settings, setup: Setup) -> _Check:
+    for root in settings.roots:
+        if root.path.is_dir():
+            yield f"root {root.path}", _GOOD, "there"
+        else:
+            yield f"root {root.path}", _BAD, "not a folder; create it, mount it, or change config.yaml"
+    limit = Path("/proc/sys/fs/inotify/max_user_watches")
+    if limit.is_file():
+        yield (
+            "watch limit",
+            _GOOD,
+            f"{limit.read_text(encoding='ascii').strip()} folders (fs.inotify.max_user_watches)",
+        )

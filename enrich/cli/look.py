@@ -1,0 +1,129 @@
+"""``status``, ``show`` and ``query``: looking at the catalog."""
+
+from __future__ import annotations
+
+import csv
+import os
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from enrich.cli.output import print_json, print_table, visible
+from enrich.cli.setup import Setup, setup_options
+
+if TYPE_CHECKING:
+    import sqlalchemy as sa
+
+
+@click.command("status")
+@click.option("--failures", "limit", default=20, show_default=True, help="How many failures to list.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@setup_options
+@click.pass_obj
+def status_command(setup: Setup, limit: int, as_json: bool) -> None:
+    """Show counts by step and state, and what failed."""
+    from enrich.catalog import report
+
+    engine = _engine(setup)
+    status = report.status(engine)
+    failures = report.failures(engine, limit)
+    if as_json:
+        print_json({**status, "failures": failures})
+        return
+    files = ", ".join(f"{count} {state}" for state, count in sorted(status["files"].items()) if count)
+    click.echo(f"{status['assets']} assets; files: {files or 'none'}")
+    if status["steps"]:
+        print_table(list(status["steps"][0]), [list(row.values()) for row in status["steps"]], title="steps")
+    if failures:
+        print_table(list(failures[0]), [list(row.values()) for row in failures], title="failures")
+    runs = [[*row.values()] for row in status["runs"]]
+    if runs:
+        print_table(list(status["runs"][0]), runs, title="last runs")
+
+
+@click.command("show")
+@click.argument("name", metavar="PATH-or-ASSET-ID")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@setup_options
+@click.pass_obj
+def show_command(setup: Setup, name: str, as_json: bool) -> None:
+    """Show everything known about one asset, by a path of it or its id."""
+    from enrich.catalog import report
+    from enrich.errors import UsageError
+
+    engine = _engine(setup)
+    found = report.find(engine, os.path.abspath(name)) or report.find(engine, name)
+    if found is None:
+        raise UsageError(f"nothing is known of {name}; `enrich run {name}` takes it in")
+    shown = report.show(engine, *found)
+    if as_json:
+        print_json(shown)
+        return
+    for section in ("file", "asset"):
+        if section in shown:
+            click.echo(click.style(section, bold=True))
+            for key, value in shown[section].items():
+                if value is not None and key != "embedded":
+                    click.echo(f"  {key}: {visible(str(value))}")
+    if "asset" not in shown:
+        return
+    _print_embedded(shown["asset"]["embedded"] or {})
+    print_table(
+        ("id", "path", "state"), [_pick(row, "id", "path", "state") for row in shown["files"]], title="files"
+    )
+    of_job = ("step", "state", "attempts", "reason", "error")
+    print_table(of_job, [_pick(row, *of_job) for row in shown["jobs"]], title="jobs")
+    columns = ("step", "item", "page", "text", "data", "confidence")
+    said = [
+        [*_pick(row, *columns), row["generator"]["model"] or row["generator"]["plugin"]]
+        for row in shown["annotations"]
+    ]
+    print_table((*columns, "by"), said, title=f"annotations ({shown['superseded']} superseded)")
+
+
+@click.command("query")
+@click.argument("sql")
+@click.option(
+    "--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --format json.")
+@click.option("--limit", default=1000, show_default=True, type=click.IntRange(1), help="Rows at most.")
+@click.option(
+    "--timeout", default=30.0, show_default=True, type=click.FloatRange(0.1), help="Seconds at most."
+)
+@setup_options
+@click.pass_obj
+def query_command(setup: Setup, sql: str, form: str, as_json: bool, limit: int, timeout: float) -> None:
+    """Run one read-only SQL statement on the catalog."""
+    from enrich.catalog.engine import create_engine
+    from enrich.catalog.query import query
+
+    rows = query(create_engine(setup.settings().catalog), sql, max_rows=limit, max_seconds=timeout)
+    if as_json or form == "json":
+        print_json([dict(zip(rows.columns, row, strict=True)) for row in rows.rows])
+    elif form == "csv":
+        writer = csv.writer(sys.stdout)
+        writer.writerow(rows.columns)
+        writer.writerows(rows.rows)
+    else:
+        print_table(rows.columns, rows.rows)
+    if rows.is_cut:
+        click.echo(f"enrich: only the first {limit} rows; raise --limit for more", err=True)
+
+
+def _engine(setup: Setup) -> sa.Engine:
+    from enrich.app import open_catalog
+
+    return open_catalog(setup.settings())
+
+
+def _pick(row: dict[str, Any], *names: str) -> list[Any]:
+    return [row[name] for name in names]
+
+
+def _print_embedded(embedded: dict[str, Any]) -> None:
+    if embedded:
+        click.echo(click.style("embedded metadata", bold=True))
+    for key, value in embedded.items():
+        click.echo(f"  {key}: {visible(str(value))}")

@@ -1,0 +1,88 @@
+"""Results on stdout: tables for people, one JSON document for programs."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+import sys
+import unicodedata
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+__all__ = ["print_json", "print_table", "seconds", "visible"]
+
+#: Categories that move the cursor, hide or reorder text: control, format, surrogate, unassigned.
+_INVISIBLE = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
+
+
+def visible(text: str, keep: str = "") -> str:
+    """Return ``text`` with control characters written out, so that a name cannot write on a terminal."""
+    if text.isascii() and text.isprintable():
+        return text
+    return "".join(
+        c
+        if c in keep or unicodedata.category(c) not in _INVISIBLE
+        else c.encode("unicode_escape", "surrogatepass").decode()
+        for c in text
+    )
+
+
+def print_json(document: Any) -> None:
+    """Print one JSON document."""
+    click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
+    """Print rows under their column names; cut to the terminal's width only on a terminal."""
+    from rich.box import SIMPLE_HEAD
+    from rich.console import Console
+    from rich.table import Table
+
+    is_terminal = sys.stdout.isatty()
+    table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="ellipsis" if is_terminal else "fold", no_wrap=not is_terminal)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    console = Console(
+        soft_wrap=not is_terminal, markup=False, highlight=False, width=None if is_terminal else 10_000
+    )
+    console.print(table)
+
+
+def seconds(value: float) -> str:
+    """Return a duration for people."""
+    if value < 1:
+        return f"{value * 1000:.0f} ms"
+    if value < 120:
+        return f"{value:.1f} s"
+    return f"{value / 60:.1f} min"
+
+
+def _cell(value: Any) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.4g}"
+    if isinstance(value, dt.datetime):
+        return value.isoformat(" ", "seconds")
+    if isinstance(value, (Mapping, list)):
+        return visible(json.dumps(value, ensure_ascii=False, default=_plain))
+    if isinstance(value, bytes):
+        return f"<{len(value)} bytes>"
+    return visible(str(value).replace("\n", " ⏎ "))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, bytes):
+        return value.hex()
+    if hasattr(value, "tolist"):
+        return value.tolist()
+    return str(value)

@@ -1,0 +1,143 @@
+"""The options that every command has, before or after its name."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from enrich.settings import Settings
+
+__all__ = ["Setup", "parse_value", "set_up_logging", "setup_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@dataclass
+class Setup:
+    """What the common options said."""
+
+    config: Path | None = None
+    overrides: dict[str, Any] = field(default_factory=dict)
+    bundled_only: bool = False
+    verbosity: int = 0
+
+    def settings(self) -> Settings:
+        """Set up logging and read the settings."""
+        from enrich import settings
+
+        set_up_logging(self.verbosity)
+        config = self.config
+        if config is None and os.environ.get("ENRICH_CONFIG"):
+            config = Path(os.environ["ENRICH_CONFIG"])
+        return settings.load(config, overrides=self.overrides)
+
+
+class _Stderr(logging.StreamHandler[TextIO]):
+    """Writes to whatever stderr is now: a progress bar puts itself in between."""
+
+    def __init__(self) -> None:
+        logging.Handler.__init__(self)
+
+    @property
+    def stream(self) -> TextIO:  # type: ignore[override]  # a plain attribute in the base class
+        return sys.stderr
+
+
+class _Visible(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        from enrich.cli.output import visible
+
+        return visible(super().format(record), keep="\n\t")
+
+
+def set_up_logging(verbosity: int) -> None:
+    """Log to stderr: warnings, or more with -v and -vv."""
+    level = {-1: logging.CRITICAL, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
+    handler = _Stderr()
+    handler.setFormatter(_Visible("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    root = logging.getLogger("enrich")
+    root.handlers[:] = [handler]
+    root.propagate = False
+    root.setLevel(level)
+    if os.environ.get("ENRICH_TRACE", "") not in ("", "0"):
+        logging.getLogger("enrich.host").setLevel(logging.INFO)
+
+
+def setup_options(function: F) -> F:
+    """Add the common options to a command; their values go into the context's Setup."""
+    options = [
+        click.option(
+            "--config",
+            type=click.Path(path_type=Path),
+            expose_value=False,
+            callback=_keep_config,
+            metavar="FILE",
+            help="The configuration; config.yaml of this folder unless given.",
+        ),
+        click.option(
+            "--set",
+            multiple=True,
+            expose_value=False,
+            callback=_keep_overrides,
+            metavar="KEY=VALUE",
+            help="A value of the configuration, such as device=cpu or steps.ocr.size_px=1024.",
+        ),
+        click.option(
+            "--no-plugins",
+            is_flag=True,
+            expose_value=False,
+            callback=_keep_safe_mode,
+            help="Load the bundled plugins only.",
+        ),
+        click.option(
+            "-v",
+            "--verbose",
+            count=True,
+            expose_value=False,
+            callback=_keep_verbosity,
+            help="Log more; twice for everything.",
+        ),
+    ]
+    for option in reversed(options):
+        function = option(function)
+    return function
+
+
+def _keep_config(ctx: click.Context, param: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        ctx.ensure_object(Setup).config = value
+    ctx.ensure_object(Setup)
+
+
+def _keep_overrides(ctx: click.Context, param: click.Parameter, value: tuple[str, ...]) -> None:
+    for item in value:
+        key, equals, text = item.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{item!r} is not KEY=VALUE", ctx, param)
+        ctx.ensure_object(Setup).overrides[key] = parse_value(text)
+
+
+def _keep_safe_mode(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.ensure_object(Setup).bundled_only |= value
+
+
+def _keep_verbosity(ctx: click.Context, param: click.Parameter, value: int) -> None:
+    ctx.ensure_object(Setup).verbosity += value
+
+
+def parse_value(text: str) -> Any:
+    """Return a value as config.yaml would read it."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise click.BadParameter(f"{text!r} is not a value: {error}") from error

@@ -1,0 +1,124 @@
+"""The model store: a folder per model, the user's own before the bundled ones."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from enrich.errors import EnrichError, ManifestError, ModelMissing, UsageError
+from enrich.inference.stored import StoredModel, is_model, read_model
+
+__all__ = ["Listing", "ModelStore"]
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """A line of ``enrich models list``: a model, or why a folder is none.
+
+    Parameters
+    ----------
+    name : str
+        The folder's name.
+    folder : Path
+        Where it is.
+    bundled : bool
+        It came with enrich.
+    model : StoredModel or None
+        None where ``problem`` says what is wrong.
+    problem : str or None
+        One line.
+    """
+
+    name: str
+    folder: Path
+    bundled: bool
+    model: StoredModel | None
+    problem: str | None
+
+
+class ModelStore:
+    """Finds models by name, without loading any.
+
+    Parameters
+    ----------
+    models_dir : Path
+        The user's models; it need not exist.
+    bundled : Path or None
+        Models that came with enrich; one of the same name in ``models_dir`` goes before.
+    """
+
+    def __init__(self, models_dir: Path, bundled: Path | None = None) -> None:
+        self._models_dir = models_dir
+        self._bundled = bundled
+
+    def get(self, name: str) -> StoredModel:
+        """Read the model of this name.
+
+        Raises
+        ------
+        UsageError
+            It cannot be the name of a model.
+        ModelMissing
+            There is none.
+        ManifestError
+            Its manifest or a file it needs is wrong.
+
+        None of them is retryable.
+        """
+        if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+            raise UsageError(
+                f'"{name}" cannot be a model: a name is one of letters, digits, ".", "_" and "-"'
+            )
+        folders = self._folders()
+        if name not in folders:
+            raise ModelMissing(
+                f'no model "{name}" in {self._models_dir}; have: {", ".join(folders) or "none"}; put a '
+                "folder with a manifest.json there (docs/models.md), or run: enrich models list"
+            )
+        return read_model(folders[name])
+
+    def list(self) -> tuple[Listing, ...]:
+        """Return every model by name, the broken ones too."""
+        return tuple(self._look(name, folder) for name, folder in self._folders().items())
+
+    def verify(self, name: str) -> tuple[str, ...]:
+        """Check a model's files against its manifest, and its graph with one blank picture.
+
+        Returns
+        -------
+        tuple of str
+            A sentence per problem; empty where all is well.
+
+        Raises
+        ------
+        UsageError, ModelMissing
+            As ``get`` does. Not retryable.
+        """
+        try:
+            model = self.get(name)
+        except ManifestError as error:
+            return (str(error),)
+        problems = model.file_problems()
+        # Imported here: looking through the store needs no session.
+        from enrich.inference.classifier import Classifier
+
+        try:
+            Classifier.open(model).close()
+        except EnrichError as error:
+            problems.append(str(error))
+        return tuple(problems)
+
+    def _look(self, name: str, folder: Path) -> Listing:
+        bundled = folder.parent == self._bundled
+        try:
+            return Listing(name, folder, bundled, read_model(folder), None)
+        except ManifestError as error:
+            return Listing(name, folder, bundled, None, str(error))
+
+    def _folders(self) -> dict[str, Path]:
+        folders: dict[str, Path] = {}
+        for parent in (self._bundled, self._models_dir):
+            if parent is not None and parent.is_dir():
+                folders |= {folder.name: folder for folder in parent.iterdir() if is_model(folder)}
+        return dict(sorted(folders.items()))

@@ -1,0 +1,279 @@
+"""The values that plugins receive and return: frozen, light, without behaviour of their own.
+
+Nothing here imports numpy or Pillow until a rendition's pixels are looked at.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+if TYPE_CHECKING:
+    import logging
+    from pathlib import Path
+
+    import numpy as np
+    import PIL.Image
+    from numpy.typing import NDArray
+
+__all__ = [
+    "AgeGroup",
+    "Answer",
+    "AnswerType",
+    "Caption",
+    "Context",
+    "Embedding",
+    "ModelHandle",
+    "Question",
+    "Region",
+    "Rendition",
+    "Scores",
+    "Skip",
+    "Statement",
+    "Tag",
+    "TextLine",
+]
+
+AnswerType = Literal["string", "boolean", "number", "choice", "date"]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box in the oriented frame.
+
+    Parameters
+    ----------
+    x, y : float
+        The upper left corner, 0..1 of the frame's width and height.
+    width, height : float
+        Its extent, 0..1 of the frame's width and height.
+    """
+
+    x: float
+    y: float
+    width: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Caption:
+    """A sentence about the whole picture, with its BCP 47 language if known."""
+
+    text: str
+    language: str | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The reply to one question: the words, and the typed value where the question has a type."""
+
+    text: str
+    value: str | bool | int | float | None = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AgeGroup:
+    """An apparent age: an estimate from appearance, never a fact about a person.
+
+    Parameters
+    ----------
+    label : str
+        The group as the model names it (``"21-44"``).
+    low_years, high_years : int or None
+        The group as an interval, both ends included; None where it is open.
+    confidence : float or None
+        0..1 as the model gives it.
+    region : Region or None
+        Where the person is; None for a judgement of the whole picture.
+    """
+
+    label: str
+    low_years: int | None = None
+    high_years: int | None = None
+    confidence: float | None = None
+    region: Region | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tag:
+    """A machine label with the confidence (0..1) the model gives it."""
+
+    name: str
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TextLine:
+    """One line of text read in the picture."""
+
+    text: str
+    confidence: float | None = None
+    region: Region | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Embedding:
+    """A picture's place in a model's space: float32, (D,), unit length."""
+
+    vector: NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """What any work hook may return for a rendition it does not want to judge.
+
+    The job ends as ``skipped`` with this reason; nothing is written about the asset.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """One of the user's own questions of a step.
+
+    ``text`` is ready to be asked (its placeholders are filled); ``choices`` holds the allowed
+    answers of a ``choice`` question and is empty otherwise.
+    """
+
+    name: str
+    text: str
+    type: AnswerType = "string"
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What an earlier step said of the same rendition: one current annotation.
+
+    ``text`` is its free text and ``data`` its structured data, as the catalog stores them.
+    """
+
+    step: str
+    item: str
+    kind: str
+    text: str | None
+    data: Any = None
+    confidence: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Rendition:
+    """Oriented, colour-managed pixels derived from an asset.
+
+    Parameters
+    ----------
+    asset_id : int or None
+        The asset's id; None outside the catalog.
+    path : Path or None
+        Where the original was read; None outside the catalog.
+    page : int
+        The page or frame, from 0.
+    pixels : ndarray
+        uint8, (H, W, 3), RGB, sRGB, orientation applied, alpha flattened on white; read-only.
+    width_px, height_px : int
+        The size of ``pixels``.
+    original_width_px, original_height_px : int
+        The size of the oriented original.
+    embedded : mapping
+        The original's embedded metadata (see ``assets.embedded``).
+    """
+
+    asset_id: int | None
+    path: Path | None
+    page: int
+    pixels: NDArray[np.uint8]
+    width_px: int
+    height_px: int
+    original_width_px: int
+    original_height_px: int
+    embedded: Mapping[str, Any] = field(default_factory=dict)
+    # Preprocessed tensors by preprocessing, so that steps which ask for the same share them.
+    tensors: dict[Any, Any] = field(default_factory=dict, repr=False)
+
+    @functools.cached_property
+    def image(self) -> PIL.Image.Image:
+        """The same pixels as a Pillow image, mode RGB."""
+        import PIL.Image
+
+        return PIL.Image.fromarray(self.pixels)
+
+
+class Scores(Protocol):
+    """What a classifier says of one rendition: a probability per label, in the model's order."""
+
+    @property
+    def labels(self) -> Sequence[str]: ...
+
+    @property
+    def probabilities(self) -> NDArray[np.float32]: ...
+
+    def top(self, count: int) -> list[tuple[str, float]]:
+        """Return the ``count`` likeliest labels with their probability, best first."""
+        ...
+
+
+class ModelHandle(Protocol):
+    """A plugin's way to its model.
+
+    Calls block while the model's scheduler merges all callers into batches; they may be made
+    from any thread.
+    """
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def revision(self) -> str:
+        """The weights' upstream revision, from the model's manifest."""
+        ...
+
+    def refusals(self, renditions: Sequence[Rendition]) -> list[str | None]:
+        """Return, per rendition, why the model does not know such pictures, or None."""
+        ...
+
+    def predict(self, renditions: Sequence[Rendition]) -> Sequence[Scores]:
+        """Classify each rendition.
+
+        Raises
+        ------
+        InferenceError
+            The runtime refused the batch. Not retryable.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a work hook may know besides the renditions.
+
+    Parameters
+    ----------
+    step : str
+        The step's name in config.yaml.
+    options : object
+        The step's options, checked by the plugin's ``Options`` model; an empty mapping without one.
+    model : ModelHandle or None
+        The step's model.
+    annotations : sequence of sequence of Statement
+        ``annotations[i]`` is what earlier steps said of rendition i.
+    language, length : str or None
+        The language (BCP 47) and the caption length asked for.
+    deadline : float or None
+        The ``time.monotonic()`` instant after which the result is no longer wanted.
+    log : logging.Logger
+        Messages here carry the step and plugin.
+    """
+
+    step: str
+    options: Any
+    model: ModelHandle | None
+    annotations: Sequence[Sequence[Statement]]
+    language: str | None
+    length: str | None
+    deadline: float | None
+    log: logging.Logger

@@ -1,0 +1,1 @@
+"""Alembic's migrations of the catalog; run them with ``enrich db upgrade``."""

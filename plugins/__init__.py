@@ -1,0 +1,1 @@
+"""The bundled plugins; each loads through its entry point, as a stranger's does."""

@@ -1,0 +1,71 @@
+"""Steps as configured, from run to run."""
+
+from catalog_kit import Catalog, file, said, step
+
+
+def test_a_new_step_has_a_job_for_every_asset(catalog: Catalog) -> None:
+    catalog.ingest(file("a.png", "one"), file("b.png", "two"))
+    catalog.sync(step("a", priority=7))
+    jobs = "SELECT asset_id, step, state, attempts, priority FROM jobs ORDER BY id"
+    assert [tuple(row.values()) for row in catalog.rows(jobs)] == [
+        (1, "a", "pending", 0, 7),
+        (2, "a", "pending", 0, 7),
+    ]
+    catalog.sync(step("a", priority=7))
+    assert catalog.column("SELECT count(*) FROM jobs") == [2]
+    catalog.ingest(file("c.png", "three"))
+    catalog.sync(step("a", priority=7), step("b"))
+    assert catalog.column("SELECT count(*) FROM jobs WHERE step = 'b'") == [3]
+
+
+def test_a_removed_step_keeps_what_it_said(catalog: Catalog) -> None:
+    catalog.sync(step("a"), step("b"))
+    catalog.ingest(file("a.png", "one"))
+    catalog.annotate(1, "a", said("caption", text="A dog."))
+    catalog.sync(step("b"))
+    assert catalog.rows("SELECT name, is_active FROM steps ORDER BY name") == [
+        {"name": "a", "is_active": False},
+        {"name": "b", "is_active": True},
+    ]
+    assert catalog.column("SELECT text FROM captions") == ["A dog."]
+    assert catalog.column("SELECT step FROM coverage") == ["b"]
+    catalog.ingest(file("b.png", "two"))
+    assert catalog.column("SELECT step FROM jobs WHERE asset_id = 2") == ["b"]
+    catalog.sync(step("a"))
+    assert catalog.column("SELECT asset_id FROM jobs WHERE step = 'a' AND state = 'pending'") == [2]
+
+
+def test_a_changed_generator_is_a_new_one_and_starts_no_work(catalog: Catalog) -> None:
+    old = catalog.sync(step("a"))
+    catalog.ingest(file("a.png", "one"))
+    catalog.annotate(1, "a", said("caption", text="A dog."))
+    jobs = catalog.rows("SELECT * FROM jobs")
+    for changed in (
+        {"options": {"threshold": 0.5}, "options_digest": "1"},
+        {"plugin_revision": "2"},
+        {"model": "m"},
+        {"model": "m", "model_revision": "r2"},
+        {"hook": "enrich_caption"},
+    ):
+        new = catalog.sync(step("a", **changed))
+        assert new != old
+        assert catalog.rows("SELECT * FROM jobs") == jobs
+        assert catalog.column("SELECT stale FROM coverage") == [1]
+        assert catalog.column("SELECT is_stale FROM captions") == [True]
+        catalog.ingest(file("a.png", "one"))
+    assert catalog.sync(step("a")) == old, "the old options are the old generator"
+    assert catalog.column("SELECT stale FROM coverage") == [0]
+    assert catalog.column("SELECT count(*) FROM generators") == [6]
+
+
+def test_a_changed_priority_reaches_the_pending_jobs(catalog: Catalog) -> None:
+    catalog.sync(step("a"))
+    catalog.ingest(file("a.png", "one"))
+    catalog.sync(step("a", priority=-3))
+    assert catalog.column("SELECT priority FROM jobs") == [-3]
+
+
+def test_coverage_is_in_the_order_of_the_configuration(catalog: Catalog) -> None:
+    for order in (["b", "a", "c"], ["c", "b", "a"]):
+        catalog.sync(*map(step, order))
+        assert catalog.column("SELECT step FROM coverage") == order
