@@ -1,5 +1,5 @@
 # `make help` lists the targets. Set PYTHON to choose an interpreter, ARGS for pytest.
-.PHONY: help demo test lint parity bench training clean
+.PHONY: help demo test soak lint parity bench training clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -26,7 +26,11 @@ demo: .venv/.run ## The main job on drawn sample assets, told as a story
 	@$(BIN)/enrich demo
 
 test: .venv/.dev ## The whole default suite (ARGS=... goes to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+soak: .venv/.dev ## Kills, floods and chance in full (MINUTES=30 SEED=... DATABASE=sqlite|postgresql)
+	ENRICH_SOAK=1 $(BIN)/python -m pytest -s --timeout 5400 tests/integration/test_arrivals.py tests/integration/test_flood.py tests/integration/test_watch_kill.py
+	$(BIN)/python tests/soak.py --minutes $(or $(MINUTES),30) --database $(or $(DATABASE),sqlite) $(if $(SEED),--seed $(SEED))
 
 # import-linter and mypy do not see enrich.plugins in an editable checkout: lint the built layout.
 lint: .venv/.dev ## ruff, mypy strict and the layers
@@ -37,7 +41,7 @@ lint: .venv/.dev ## ruff, mypy strict and the layers
 	@cd build/lint && PYTHONPATH=. ../../$(BIN)/lint-imports --no-cache --config ../../.importlinter
 
 bench: .venv/.dev ## Every benchmark, one table and one JSON line each (throughput needs training/make environment)
-	@for name in rescan ingest throughput; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@for name in rescan ingest throughput watch; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 parity: ## Our numbers against the reference implementations (own environment, torch)
 	@PYTHON=$(PYTHON) training/make environment

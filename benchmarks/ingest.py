@@ -9,7 +9,7 @@ import concurrent.futures
 import hashlib
 import os
 import tempfile
-import threading
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +20,9 @@ from enrich.catalog import schema
 from enrich.catalog.engine import create_engine
 from enrich.catalog.writer import Writer
 from enrich.intake import Intake
-from enrich.oneshot import Catalogued
+from enrich.reading import Reader
 from enrich.scan import Rules, Scan
+from enrich.sweep import Catalogued
 
 
 def draw(folder: Path, count: int, size: tuple[int, int]) -> list[Path]:
@@ -65,10 +66,15 @@ def main() -> None:
             engine = create_engine(f"sqlite:///{folder}/catalog{next(catalogs)}.db")
             schema.ensure(engine)
             writer = Writer(engine)
-            intake = Intake(writer, threads=given.threads, max_pixels=10**9)
-            scan = Scan(top, top, Rules(), Catalogued(engine))
-            candidates = (candidate for changes in scan.changes() for candidate in changes.candidates)
-            counted = intake.ingest(candidates, settle_seconds=0, stop=threading.Event())
+            counted: Counter[str] = Counter()
+            reader = Reader(max_pixels=10**9)
+            intake = Intake(writer, reader, threads=given.threads, on_written=counted.update)
+            intake.start()
+            for changes in Scan(top, [top], Rules(), Catalogued(engine)).changes():
+                for candidate in changes.candidates:
+                    intake.offer(candidate, 0)
+            intake.wait_idle(600)
+            intake.stop()
             writer.close()
             engine.dispose()
             assert counted["present"] == given.files, counted

@@ -13,8 +13,8 @@ from enrich.catalog import files, schema
 from enrich.catalog.clean import escape_path, path_digest
 from enrich.catalog.engine import create_engine, writing
 from enrich.catalog.tables import File
-from enrich.oneshot import Catalogued
 from enrich.scan import Rules, Scan
+from enrich.sweep import Catalogued
 
 
 def fill(top: Path, count: int, per_folder: int) -> list[dict[str, object]]:
@@ -82,7 +82,7 @@ def main() -> None:
             connection.execute(sa.insert(File), rows)
 
         def ours() -> None:
-            scan = Scan(top, top, Rules(("*.part", "~*")), Catalogued(engine))
+            scan = Scan(top, [top], Rules(("*.part", "~*")), Catalogued(engine))
             with engine.connect() as connection:
                 catalogued = files.folders_below(connection, top)
             changes = list(scan.changes())

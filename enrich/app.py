@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime as dt
 import logging
 import os
-import socket
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
-from enrich import __version__
 from enrich.errors import ConfigError, PluginMissing, UsageError
 from enrich.host import BoundStep, Host, discovery
 from enrich.settings import Root, Settings
@@ -23,9 +19,8 @@ from enrich.types import Rendition
 if TYPE_CHECKING:
     import sqlalchemy as sa
 
-    from enrich.catalog.writer import Writer
     from enrich.inference import Models, ModelStore
-    from enrich.oneshot import Oneshot, Progress, Target
+    from enrich.oneshot import Progress, Target
 
 __all__ = [
     "App",
@@ -39,9 +34,6 @@ __all__ = [
 ]
 
 log = logging.getLogger(__name__)
-
-#: What all decoders of a process may need at one moment.
-DECODE_BYTES = 1_000_000_000
 
 
 def open_catalog(settings: Settings) -> sa.Engine:
@@ -100,7 +92,7 @@ def read_rendition(settings: Settings, host: Host, path: Path, size_px: int) -> 
     from enrich.errors import NotAPicture
     from enrich.rendition import open_picture, probe
 
-    opener = host.open_original if host.implements("enrich_open") else None
+    opener = host.open_original if host.implementing("enrich_open") else None
     found = probe(path, max_pixels=settings.max_pixels, opener=opener)
     if found.picture is None or found.media_type is None:
         raise NotAPicture(f"{path} is no picture: its content is {found.media_type or 'of an unknown type'}")
@@ -188,6 +180,32 @@ class App:
             self.models.close()
         self.engine.dispose()
 
+    def watch(
+        self,
+        *,
+        stop: threading.Event,
+        on_ready: Callable[[], None] = lambda: None,
+        on_stuck: Callable[[], None] = lambda: None,
+    ) -> None:
+        """Look after the roots until ``stop`` is set, then drain.
+
+        ``on_ready`` is called once the roots are watched, ``on_stuck`` if not all ended in time: then
+        threads still run, and leaving the process is the only way to end them.
+        """
+        from enrich.watch import watch
+
+        if not self.settings.roots:
+            raise UsageError("nothing to watch: set roots in config.yaml")
+        watch(
+            self.settings,
+            self.engine,
+            self.host,
+            self.steps,
+            stop=stop,
+            on_ready=on_ready,
+            on_stuck=on_stuck,
+        )
+
     def _pass(
         self,
         kind: Literal["run", "retry"],
@@ -195,75 +213,20 @@ class App:
         stop: threading.Event,
         tick: Callable[[Progress], None],
     ) -> Progress:
-        from enrich.oneshot import Progress
+        from enrich.assembly import Listeners, assemble
+        from enrich.doubts import Doubts
+        from enrich.oneshot import Oneshot, Progress
+        from enrich.sweep import Catalogued
 
-        progress = Progress()
-        with self._at_work(kind, progress) as oneshot:
-            oneshot.run(targets, progress, stop=stop, tick=tick)
+        progress, catalogued = Progress(), Catalogued(self.engine)
+        doubts = Doubts(catalogued)
+        listeners = Listeners(progress.files.update, progress.recorded, doubts.add)
+        with assemble(
+            self.settings, self.engine, self.host, self.steps, kind=kind, listeners=listeners
+        ) as parts:
+            own = self.engine.url.database or ""
+            Oneshot(parts, catalogued, doubts, progress, own=own).run(targets, stop=stop, tick=tick)
         return progress
-
-    @contextlib.contextmanager
-    def _at_work(self, kind: Literal["run", "retry"], progress: Progress) -> Iterator[Oneshot]:
-        """Put the moving parts together, and take them apart in order."""
-        from enrich.catalog import steps
-        from enrich.catalog.writer import Writer
-        from enrich.intake import Intake
-        from enrich.oneshot import Oneshot
-        from enrich.originals import DecoderPool
-        from enrich.pipeline import Pipeline
-        from enrich.rendition import DecodeBudget
-        from enrich.worker import Worker
-
-        settings, now = self.settings, dt.datetime.now(dt.UTC)
-        with contextlib.ExitStack() as stack:
-            writer = Writer(self.engine)
-            stack.callback(writer.close)
-            rows = [_step_row(step) for step in self.steps]
-            generator_ids = writer.write(lambda connection: steps.sync(connection, rows, now))
-            host_name = socket.gethostname()
-            run_id = writer.write(
-                lambda connection: steps.start_run(
-                    connection, kind, version=__version__, host=host_name, now=now
-                )
-            )
-            stack.callback(lambda: _end_run(writer, run_id))
-            opener = self.host.open_original if self.host.implements("enrich_open") else None
-            decoder = DecoderPool(
-                threads=settings.threads,
-                max_pixels=settings.max_pixels,
-                budget=DecodeBudget(DECODE_BYTES),
-                opener=opener,
-            )
-            stack.callback(decoder.close)
-            self.host.notify("enrich_startup")
-            stack.callback(self.host.notify, "enrich_shutdown")
-            observers = ThreadPoolExecutor(1, "observers")
-            stack.callback(observers.shutdown)
-            worker = Worker(
-                writer,
-                Pipeline(self.host, self.steps, generator_ids, max_attempts=settings.max_attempts),
-                decoder,
-                steps=[step.name for step in self.steps],
-                run_id=run_id,
-                batch_size=settings.batch_size,
-                lease_seconds=settings.lease_seconds,
-                on_annotated=self._observer(observers, "enrich_annotated", "asset_id", "step"),
-                on_recorded=progress.recorded,
-            )
-            intake = Intake(
-                writer,
-                threads=settings.threads,
-                max_pixels=settings.max_pixels,
-                opener=opener,
-                on_asset=self._observer(observers, "enrich_asset_ingested", "asset_id", "path"),
-            )
-            yield Oneshot(self.engine, writer, intake, worker, own=self.engine.url.database or "")
-
-    def _observer(self, pool: ThreadPoolExecutor, hook: str, *names: str) -> Callable[..., None]:
-        """Return a callback that tells observers of ``hook``, in a thread of their own."""
-        if not self.host.implements(hook):
-            return lambda *facts: None
-        return lambda *facts: _submit(pool, self.host, hook, dict(zip(names, facts, strict=True)))
 
     def _root_of(self, path: Path) -> Root:
         """Return the configured root that a path lies in, else the path as a root of its own."""
@@ -296,31 +259,3 @@ def build(settings: Settings, *, bundled_only: bool = False) -> App:
 
 def _absolute(path: Path) -> Path:
     return Path(os.path.abspath(path))
-
-
-def _end_run(writer: Writer, run_id: int) -> None:
-    from enrich.catalog import steps
-
-    now = dt.datetime.now(dt.UTC)
-    writer.write(lambda connection: steps.end_run(connection, run_id, now))
-
-
-def _submit(pool: ThreadPoolExecutor, host: Host, hook: str, facts: dict[str, Any]) -> None:
-    pool.submit(host.notify, hook, **facts)
-
-
-def _step_row(step: BoundStep) -> Any:
-    from enrich.catalog.steps import StepRow
-
-    made_by = step.generator
-    return StepRow(
-        step.name,
-        step.priority,
-        made_by.hook,
-        made_by.plugin,
-        made_by.plugin_revision,
-        made_by.model,
-        made_by.model_revision,
-        made_by.options,
-        made_by.options_digest,
-    )

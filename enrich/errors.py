@@ -136,9 +136,13 @@ class FileVanished(FileError):
 
 
 class FileUnreadable(FileError):
-    """The file may not be read, or reading failed."""
+    """The file may not be read, or reading failed; retryable where the I/O error may pass."""
 
     kind = "unreadable"
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class NotRegularFile(FileError):

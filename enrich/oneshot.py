@@ -7,30 +7,28 @@ through.
 from __future__ import annotations
 
 import contextlib
+import datetime as dt
 import logging
 import os
 import threading
 from collections import Counter as Tally
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from enrich.catalog import files
-from enrich.catalog.clean import escape_path
-from enrich.catalog.engine import translated
-from enrich.errors import EnrichError, UsageError
-from enrich.scan import Candidate, Rules, Scan
+from enrich.catalog import files, roots
+from enrich.errors import UsageError
+from enrich.reading import look
+from enrich.scan import Candidate, Rules
+from enrich.settings import Root
+from enrich.sweep import Catalogued, Sweep
 
 if TYPE_CHECKING:
-    import sqlalchemy as sa
+    from enrich.assembly import Parts
+    from enrich.doubts import Doubts
 
-    from enrich.catalog.writer import Writer
-    from enrich.intake import Intake
-    from enrich.settings import Root
-    from enrich.worker import Worker
-
-__all__ = ["Catalogued", "Oneshot", "Progress", "Target"]
+__all__ = ["Oneshot", "Progress", "Target"]
 
 log = logging.getLogger(__name__)
 
@@ -71,58 +69,37 @@ class Progress:
         return self.files["failed"] + self.jobs["failed"] + len(self.offline)
 
 
-class Catalogued:
-    """What a scan compares with, from the database.
-
-    Parameters
-    ----------
-    engine : sqlalchemy.Engine
-        Reads what the catalog knows.
-    """
-
-    def __init__(self, engine: sa.Engine) -> None:
-        self._engine = engine
-
-    def sums(self, folders: Sequence[str]) -> dict[str, tuple[int, int]]:
-        with translated(), self._engine.connect() as connection:
-            return files.sums(connection, folders)
-
-    def known(self, folders: Sequence[str]) -> dict[str, dict[str, files.Known]]:
-        with translated(), self._engine.connect() as connection:
-            return files.known(connection, folders)
-
-
 class Oneshot:
     """One pass over targets.
 
     Parameters
     ----------
-    engine : sqlalchemy.Engine
-        Reads what the catalog knows.
-    writer : Writer
-        Writes what is missing.
-    intake : Intake
-        Takes in what is new.
-    worker : Worker
-        Works off the queue.
+    parts : Parts
+        Takes in and works off.
+    catalogued : Catalogued
+        What the catalog knows.
+    doubts : Doubts
+        Files that were not as catalogued when they were to be decoded.
+    progress : Progress
+        Counts what was done.
     own : str
         The catalog's own file, left alone by scans.
     """
 
     def __init__(
-        self, engine: sa.Engine, writer: Writer, intake: Intake, worker: Worker, *, own: str = ""
+        self, parts: Parts, catalogued: Catalogued, doubts: Doubts, progress: Progress, *, own: str = ""
     ) -> None:
-        self._engine = engine
-        self._catalogued = Catalogued(engine)
-        self._writer = writer
-        self._intake = intake
-        self._worker = worker
+        self._parts = parts
+        self._catalogued = catalogued
+        self._doubts = doubts
+        self._progress = progress
         self._own = own
+        self._trouble: Exception | None = None
+        self._stop = threading.Event()
 
     def run(
         self,
         targets: Sequence[Target],
-        progress: Progress,
         *,
         stop: threading.Event,
         tick: Callable[[Progress], None] = lambda progress: None,
@@ -134,109 +111,102 @@ class Oneshot:
         UsageError
             A target is not there.
         EnrichError
-            What stopped the intake as a whole; the queue was worked off all the same.
+            What stopped the taking in as a whole; the queue was worked off all the same.
         """
         for target in targets:
             is_root = target.path == target.root.path  # one that went away is offline, and may come back
             if not is_root and not target.is_forced and not os.path.lexists(target.path):
                 raise UsageError(f"{target.path}: no such file or folder")
-        trouble: list[Exception] = []
-        intake = threading.Thread(
-            target=self._take_in, args=(targets, progress, stop, trouble), name="take-in"
-        )
-        self._worker.start()
-        intake.start()
+        self._stop = stop
+        scanner = threading.Thread(target=self._scan, args=(targets,), name="scan")
+        self._parts.intake.start()
+        self._parts.worker.start()
+        scanner.start()
         try:
             while not stop.wait(TICK_SECONDS):
-                tick(progress)
-                if not intake.is_alive() and self._worker.seconds_to_next() is None:
+                tick(self._progress)
+                self._doubts.look(lambda candidate: self._offer(candidate, targets), self._miss)
+                if not scanner.is_alive() and self._is_done():
                     break
         finally:
             stop.set()
-            intake.join()
-            self._worker.stop()
-        tick(progress)
-        if trouble:
-            raise trouble[0]
+            self._parts.intake.refuse()
+            scanner.join()
+            try:
+                self._parts.intake.stop()
+            finally:
+                self._parts.worker.stop()
+        tick(self._progress)
+        if self._trouble is not None:
+            raise self._trouble
 
-    def _take_in(
-        self, targets: Sequence[Target], progress: Progress, stop: threading.Event, trouble: list[Exception]
-    ) -> None:
-        def count(states: Tally[str]) -> None:
-            progress.files.update(states)
-            self._worker.wake()
+    def _is_done(self) -> bool:
+        intake = self._parts.intake
+        if intake.pending and intake.is_alive:
+            return False
+        return self._parts.worker.seconds_to_next() is None and self._doubts.is_empty
 
+    def _scan(self, targets: Sequence[Target]) -> None:
         try:
             for target in targets:
-                self._intake.ingest(
-                    self._candidates(target, progress),
-                    settle_seconds=target.root.settle_seconds,
-                    stop=stop,
-                    progress=count,
-                )
+                for candidate in self._candidates(target):
+                    self._parts.intake.offer(candidate, target.root.settle_seconds)
+                    if self._stop.is_set():
+                        return
         # It ends a thread: whoever started it raises it again.
-        except Exception as error:
-            if not isinstance(error, EnrichError):
-                log.exception("taking in files failed")
-            trouble.append(error)
+        except Exception as error:  # noqa: BLE001
+            self._trouble = error
         finally:
-            progress.is_scanning = False
+            self._progress.is_scanning = False
 
-    def _candidates(self, target: Target, progress: Progress) -> Iterator[Candidate]:
+    def _candidates(self, target: Target) -> Iterator[Candidate]:
         if not target.path.is_dir() and target.path != target.root.path:
             yield from self._one(target)
             return
         rules = Rules(target.root.ignore, follow_symlinks=target.root.follow_symlinks, own=self._own)
-        scan = Scan(target.root.path, target.path, rules, self._catalogued)
-        with translated(), self._engine.connect() as connection:
-            catalogued = files.folders_below(connection, target.path)
-        trouble = _offline(target.path, bool(catalogued))
-        if trouble is not None:
-            log.warning("%s %s: is it mounted? Nothing below it is marked as missing", target.path, trouble)
-            progress.offline.append(target.path)
-            return
-        for changes in scan.changes():
-            progress.files["unchanged"] += changes.unchanged
-            self._miss(changes.missing_ids, progress)
-            yield from changes.candidates
-        unread = tuple(escape_path(folder).rstrip("/") + "/" for folder in scan.unreadable)
-        gone = [
-            folder
-            for folder in sorted(catalogued - scan.visited)
-            if not (folder + "/").startswith(unread or "\0")
-        ]
-        for start in range(0, len(gone), 64):
-            rows = self._catalogued.known(gone[start : start + 64])
-            self._miss([row.id for known in rows.values() for row in known.values()], progress)
+        sweep = Sweep(
+            target.root,
+            [target.path],
+            rules,
+            self._catalogued,
+            self._miss,
+            guard=target.path,
+            finds_gone=True,
+            stop=self._stop,
+        )
+        if target.path == target.root.path and self._catalogued.absence(target.path) is None:
+            # Another process may have found it offline, and its jobs would wait.
+            self._parts.writer.write(lambda connection: roots.see(connection, target.path))
+        yield from sweep.candidates()
+        self._progress.files["unchanged"] += sweep.unchanged
+        if sweep.absence is not None:
+            log.warning(
+                "%s %s: is it mounted? Nothing below it is marked as missing", target.path, sweep.absence
+            )
+            self._progress.offline.append(target.path)
 
     def _one(self, target: Target) -> Iterator[Candidate]:
-        path = target.path
+        path, follow = target.path, target.root.follow_symlinks
         try:
             status = path.lstat()
         except OSError:
             return
-        if target.root.follow_symlinks:
+        if follow:
             with contextlib.suppress(OSError):  # a link that leads nowhere stays the link it is
                 status = path.stat()
-        folder = escape_path(path.parent)
-        row = self._catalogued.known([folder]).get(folder, {}).get(escape_path(path))
+        row = self._catalogued.known_at([path]).get(path)
         if row is None or target.is_forced or not row.is_unchanged(status):
-            yield Candidate(target.root.path, path, status)
+            yield Candidate(target.root.path, path, status, is_followed=follow)
 
-    def _miss(self, file_ids: list[int], progress: Progress) -> None:
-        if file_ids:
-            progress.missing += self._writer.write(
-                lambda connection: files.mark_missing(connection, file_ids)
-            )
+    def _offer(self, candidate: Candidate, targets: Sequence[Target]) -> None:
+        root = next((target.root for target in targets if target.root.path == candidate.root), None)
+        root = root or Root(path=candidate.root)
+        self._parts.intake.offer(
+            look(replace(candidate, is_followed=root.follow_symlinks)), root.settle_seconds
+        )
 
-
-def _offline(folder: Path, was_filled: bool) -> str | None:
-    """Return why a folder seems to have gone away as a whole; None if it is there."""
-    try:
-        with os.scandir(folder) as entries:
-            # A share that went away leaves an empty mount point.
-            return "is empty, and was not" if was_filled and next(entries, None) is None else None
-    except (FileNotFoundError, NotADirectoryError):
-        return "is not there"
-    except OSError:
-        return None  # the scan says what is wrong with it
+    def _miss(self, file_ids: list[int]) -> int:
+        now = dt.datetime.now(dt.UTC)
+        missed = self._parts.writer.write(lambda connection: files.mark_missing(connection, file_ids, now))
+        self._progress.missing += missed
+        return missed

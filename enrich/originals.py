@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import concurrent.futures
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from enrich.errors import FileError
+from enrich.catalog.clean import clean_integer
+from enrich.errors import FileError, FileVanished
 from enrich.rendition import Frame, open_picture
 from enrich.types import Rendition
 
@@ -70,14 +72,37 @@ class DecoderPool:
         except FileError as error:
             return error
 
-    def _open(self, asset: ClaimedAsset) -> AbstractContextManager[Picture]:
-        return open_picture(
-            asset.path,
-            asset.media_type,
-            max_pixels=self._max_pixels,
-            opener=self._opener,
-            budget=self._budget,
-        )
+    @contextlib.contextmanager
+    def _open(self, asset: ClaimedAsset) -> Iterator[Picture]:
+        """Open an asset's file, which must be as it was catalogued, before and afterwards.
+
+        Otherwise another picture would be described in this one's name; and what looks broken may be
+        half written.
+        """
+        _check_unchanged(asset)
+        try:
+            with open_picture(
+                asset.path,
+                asset.media_type,
+                max_pixels=self._max_pixels,
+                opener=self._opener,
+                budget=self._budget,
+            ) as picture:
+                yield picture
+        finally:
+            _check_unchanged(asset)
+
+
+def _check_unchanged(asset: ClaimedAsset) -> None:
+    try:
+        status = os.stat(asset.path)
+    except OSError as error:
+        if isinstance(error, PermissionError):
+            return  # opening it says so
+        raise FileVanished("the file is no longer where it was catalogued") from error
+    looks = (status.st_size, clean_integer(status.st_mtime_ns), clean_integer(status.st_ctime_ns))
+    if looks != (asset.size_bytes, asset.modified_ns, asset.changed_ns):
+        raise FileVanished("the file is not the one that was catalogued")
 
 
 def _rendition(asset: ClaimedAsset, page: int, frame: Frame) -> Rendition:

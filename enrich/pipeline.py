@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from enrich.catalog.queue import ClaimedAsset, ClaimedJob
 from enrich.catalog.record import AnnotationRow, JobResult
-from enrich.errors import EnrichError, FileError
+from enrich.errors import EnrichError, FileError, FileVanished
 from enrich.results import Draft
 from enrich.types import Rendition, Skip, Statement
 
@@ -35,6 +35,8 @@ PAGES_AT_ONCE = 4
 RETRY_SECONDS = 2.0
 RETRY_FACTOR = 4.0
 MAX_RETRY_SECONDS = 3600.0
+#: A job whose file was not as catalogued waits so long for the catalog to learn of it.
+DOUBT_SECONDS = 5.0
 
 
 def backoff_seconds(attempts: int, chance: float) -> float:
@@ -64,11 +66,16 @@ class Originals(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class AssetResult:
-    """What became of one claimed asset; ``broken`` where its original cannot be decoded."""
+    """What became of one claimed asset.
+
+    ``broken`` is set where its original cannot be decoded, ``is_doubted`` where its file is gone or
+    another one than was catalogued.
+    """
 
     asset: ClaimedAsset
     jobs: tuple[JobResult, ...]
     broken: FileError | None = None
+    is_doubted: bool = False
 
 
 @dataclass(slots=True)
@@ -197,6 +204,12 @@ class Pipeline:
         return self._job(asset, job, "done", annotations=rows)
 
     def _unreadable(self, asset: ClaimedAsset, error: FileError) -> AssetResult:
+        if isinstance(error, FileVanished):
+            # Moved, replaced or offline: nobody's failure. The attempt is given back.
+            later = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=DOUBT_SECONDS)
+            why = {"error_kind": error.kind, "error": str(error), "retry_at": later, "is_counted": False}
+            jobs = tuple(self._job(asset, job, "pending", **why) for job in asset.jobs)
+            return AssetResult(asset, jobs, is_doubted=True)
         if error.retryable:
             return AssetResult(asset, tuple(self._failed(asset, job, error) for job in asset.jobs))
         jobs = tuple(self._job(asset, job, "skipped", reason=UNREADABLE) for job in asset.jobs)

@@ -26,15 +26,30 @@ log = logging.getLogger(__name__)
 #: Folders compared with one query.
 FOLDERS_A_QUERY = 64
 
+#: Names that programs give to files only while they write or remove them; each then comes, or came,
+#: under its own name. Sources: rsync(1), --temp-dir; the programs' own documentation.
+_TEMPORARY = (
+    r"\..+\.[^.]+\.[A-Za-z0-9]{6}$",  # rsync: .name.jpg.Xy12Zz
+    r".*\.(crdownload|filepart|partial|download|opdownload|!ut|aria2)$",
+    r"\.syncthing\..*\.tmp$|~syncthing~.*\.tmp$",
+    r"\.goutputstream-\w+$",
+    r"\.(nfs[0-9a-f]{8,}|fuse_hidden[0-9a-f]+|smbdelete\w+)$",  # removed, and still open somewhere
+    r"\._",  # what macOS puts beside each file on foreign file systems
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A path that intake should look at; ``trouble`` where it cannot even be looked at."""
+    """A path that intake should look at; ``trouble`` where it cannot even be looked at.
+
+    ``stat`` is of what a symbolic link leads to if ``is_followed``, else of the link.
+    """
 
     root: Path
     path: Path
     stat: os.stat_result | None
     trouble: str | None = None
+    is_followed: bool = False
 
 
 @dataclass(slots=True)
@@ -74,7 +89,7 @@ class Rules:
     Parameters
     ----------
     ignore : sequence of str
-        Shell patterns of names of files and folders.
+        Shell patterns of names of files and folders, besides the names of files that are not finished.
     follow_symlinks : bool
         Enter linked folders and take linked files.
     own : str
@@ -84,8 +99,17 @@ class Rules:
     def __init__(self, ignore: Sequence[str] = (), *, follow_symlinks: bool = False, own: str = "") -> None:
         self.follow_symlinks = follow_symlinks
         self._own_folder, _, self._own_name = own.rpartition("/")
-        self._patterns = [fnmatch.translate(pattern) for pattern in ignore]
-        self._ignored = re.compile("|".join(self._patterns) or r"(?!)").match
+        self._patterns = [*_TEMPORARY, *(fnmatch.translate(pattern) for pattern in ignore)]
+        self._ignored = re.compile("|".join(self._patterns)).match
+
+    def leaves_alone(self, root: Path, path: Path) -> bool:
+        """Whether a scan of ``root`` would not come to ``path``, because of its name or a folder's."""
+        folder = str(root)
+        for name in path.relative_to(root).parts:
+            if self.of_folder(folder)(name):
+                return True
+            folder = f"{folder.rstrip('/')}/{name}"
+        return False
 
     def of_folder(self, folder: str) -> Callable[[str], object]:
         """Return what says, of a name in ``folder``, whether it is left alone."""
@@ -101,8 +125,8 @@ class Scan:
     ----------
     root : Path
         Where the files found are said to belong.
-    top : Path
-        The folder to look through, ``root`` or below it.
+    tops : sequence of Path
+        The folders to look through, ``root`` or below it; none below another.
     rules : Rules
         What to leave alone.
     catalogued : Catalogued
@@ -112,16 +136,18 @@ class Scan:
     def __init__(
         self,
         root: Path,
-        top: Path,
+        tops: Sequence[Path],
         rules: Rules,
         catalogued: Catalogued,
     ) -> None:
         self._root = root
-        self._top = top
+        self._tops = tops
         self._rules = rules
         self._catalogued = catalogued
         #: The escaped folders that were looked through.
         self.visited: set[str] = set()
+        #: How many files were seen, catalogued or not.
+        self.files = 0
         #: Folders that could not be read; what is catalogued below them is not missing.
         self.unreadable: list[Path] = []
         #: The rows of folders that could not be read before; whether they can, the whole walk tells.
@@ -147,7 +173,7 @@ class Scan:
         )
 
     def _walk(self) -> Iterator[_Look]:
-        waiting = [str(self._top)]
+        waiting = [str(top) for top in self._tops]
         entered: set[tuple[int, int]] = set()
         while waiting:
             folder = waiting.pop()
@@ -198,6 +224,7 @@ class Scan:
             found.append((entry, status))
             total += fingerprint(name, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
         look.total = total
+        self.files += len(found)
         return look
 
     def _compare(self, looks: list[_Look]) -> Changes:
@@ -229,7 +256,9 @@ class Scan:
             elif row is not None and row.is_unchanged(status):
                 changes.unchanged += 1
             else:
-                changes.candidates.append(Candidate(self._root, path, status))
+                changes.candidates.append(
+                    Candidate(self._root, path, status, is_followed=self._rules.follow_symlinks)
+                )
         for row in gone.values():
             if row.state == "failed" and os.path.isdir(unescape_path(row.path)):
                 self._closed_before.append(row)

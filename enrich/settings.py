@@ -14,18 +14,24 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import pydantic
 import pydantic_settings
-import yaml
 
+from enrich import configfile
+from enrich.configfile import Lines
 from enrich.errors import ConfigError
 
 if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
 
-__all__ = ["CONFIG_NAME", "Root", "Settings", "Step", "load", "sample"]
+__all__ = ["CONFIG_NAME", "Metrics", "Root", "Settings", "Step", "load", "sample"]
 
 CONFIG_NAME = "config.yaml"
 
 _PREFIX = "ENRICH_"
+
+_SECTIONS = ("metrics", "plugin_dirs", "roots", "steps")
+
+#: A year; what waits cannot be told to wait without end.
+_LONGEST_SECONDS = 366 * 86_400
 
 _STEP_NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,62}$"
 
@@ -40,10 +46,10 @@ class Root(_Section):
     path: Path = pydantic.Field(description="The folder.")
     mode: Literal["auto", "events", "poll"] = pydantic.Field("auto", description="How changes are noticed.")
     settle_seconds: float = pydantic.Field(
-        2.0, ge=0, description="A file is complete once it was unchanged for so long."
+        2.0, ge=0, le=_LONGEST_SECONDS, description="A file is complete once it was unchanged for so long."
     )
     rescan_seconds: float = pydantic.Field(
-        300, gt=0, description="How often the whole root is looked through."
+        300, gt=0, le=_LONGEST_SECONDS, description="How often the whole root is looked through."
     )
     follow_symlinks: bool = pydantic.Field(False, description="Enter linked folders and take linked files.")
     ignore: tuple[str, ...] = pydantic.Field(
@@ -63,7 +69,10 @@ class Step(_Section):
     model: str | None = pydantic.Field(None, description="A model of the model store.")
     priority: int = pydantic.Field(0, ge=-100, le=100, description="Higher is claimed earlier.")
     deadline_seconds: float | None = pydantic.Field(
-        None, gt=0, description="How long one batch may take; the plugin is told by context.deadline."
+        None,
+        gt=0,
+        le=_LONGEST_SECONDS,
+        description="How long one batch may take; the plugin is told by context.deadline.",
     )
     pages: Literal["first", "all"] = pydantic.Field(
         "first", description="Which pages of a file are looked at."
@@ -76,6 +85,16 @@ class Step(_Section):
     def options(self) -> dict[str, Any]:
         """The plugin's own options, as written."""
         return dict(self.model_extra or {})
+
+
+class Metrics(_Section):
+    """Where the daemon's counts can be read by Prometheus."""
+
+    file: Path | None = pydantic.Field(
+        None, description="A text file for node_exporter's textfile collector; its name ends in .prom."
+    )
+    port: int | None = pydantic.Field(None, ge=1, le=65535, description="A port that serves /metrics.")
+    host: str = pydantic.Field("127.0.0.1", min_length=1, description="The address of that port.")
 
 
 class Settings(pydantic_settings.BaseSettings):
@@ -107,7 +126,13 @@ class Settings(pydantic_settings.BaseSettings):
         description="Threads that read and decode files.",
     )
     lease_seconds: float = pydantic.Field(
-        60, ge=1, description="How long a worker that stops answering keeps its jobs."
+        60, ge=1, le=_LONGEST_SECONDS, description="How long a worker that stops answering keeps its jobs."
+    )
+    drain_seconds: float = pydantic.Field(
+        30, ge=0, le=_LONGEST_SECONDS, description="How long the daemon finishes what it began after SIGTERM."
+    )
+    metrics: Metrics = pydantic.Field(
+        {}, validate_default=True, description="Where Prometheus reads what the daemon does."
     )
     roots: tuple[Root, ...] = pydantic.Field((), description="The folders under watch.")
     steps: dict[Annotated[str, pydantic.Field(pattern=_STEP_NAME)], Step] = pydantic.Field(
@@ -151,90 +176,27 @@ def load(
     if config is None and (folder / CONFIG_NAME).is_file():
         config = folder / CONFIG_NAME
     if config is None:
-        values, lines = {"steps": _parse(sample(), CONFIG_NAME)[0]["steps"]}, _Lines(None, CONFIG_NAME)
+        of_sample, _ = configfile.parse(sample(), CONFIG_NAME)
+        values, lines = {"steps": of_sample["steps"]}, Lines(None, CONFIG_NAME)
     else:
-        values, lines = _read(config)
+        values, lines = configfile.read(config)
+        # A section whose entries are all commented out is as good as absent.
+        values = {key: value for key, value in values.items() if value is not None or key not in _SECTIONS}
         _anchor(values, Path(os.path.abspath(config)).parent)
     environment, given = _environment(), _nest(overrides or {})
     try:
         settings = Settings(**_merge(_merge(values, environment), given))
     except pydantic.ValidationError as error:
         raise ConfigError(_explain(error, lines, environment, given)) from error
-    return _absolute(settings, folder)
+    settings = _absolute(settings, folder)
+    for index, complaint in _overlaps([root.path for root in settings.roots]):
+        raise ConfigError(_blame(("roots", index, "path"), lines, environment, given) + complaint)
+    return settings
 
 
 def sample() -> str:
     """Return the commented config.yaml that ``enrich init`` writes."""
     return Path(__file__).with_name(CONFIG_NAME).read_text(encoding="utf-8")
-
-
-class _Lines:
-    """Where each key of a YAML file stands."""
-
-    def __init__(self, node: yaml.Node | None, name: str) -> None:
-        self._name = name
-        self._lines: dict[tuple[str, ...], int] = {}
-        for place, line in () if node is None else _marks(node, ()):
-            if place in self._lines:
-                raise ConfigError(
-                    f"{name}, line {line}: {'.'.join(place)}: the same key is in line {self._lines[place]}"
-                )
-            self._lines[place] = line
-
-    def find(self, location: Sequence[Any]) -> tuple[int, str]:
-        """Return how much of a location the file has, and in what line, in words."""
-        place = tuple(str(part) for part in location)
-        for depth in range(len(place), 0, -1):
-            line = self._lines.get(place[:depth])
-            if line is not None:
-                return depth, f"{self._name}, line {line}: "
-        return 0, ""
-
-
-def _marks(node: yaml.Node, location: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], int]]:
-    if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
-            place = (*location, str(key.value))
-            yield place, key.start_mark.line + 1
-            yield from _marks(value, place)
-    elif isinstance(node, yaml.SequenceNode):
-        for index, value in enumerate(node.value):
-            place = (*location, str(index))
-            yield place, value.start_mark.line + 1
-            yield from _marks(value, place)
-
-
-def _read(config: Path) -> tuple[dict[str, Any], _Lines]:
-    try:
-        text = config.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{config}: no such file; `enrich init` writes one") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{config}: cannot be read: {error}") from error
-    return _parse(text, str(config))
-
-
-def _parse(text: str, name: str) -> tuple[dict[str, Any], _Lines]:
-    try:
-        values = yaml.safe_load(text)
-        lines = _Lines(yaml.compose(text, Loader=yaml.SafeLoader), name)
-    except yaml.MarkedYAMLError as error:
-        line = error.problem_mark.line + 1 if error.problem_mark else 1
-        raise ConfigError(f"{name}, line {line}: not YAML: {error.problem}") from error
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{name}: not YAML: {' '.join(str(error).split())}") from error
-    except RecursionError as error:  # an alias inside its own anchor
-        raise ConfigError(f"{name}: nested without end; remove the aliases (*name)") from error
-    if values is None:  # an empty file, or only comments
-        values = {}
-    if not isinstance(values, dict):
-        raise ConfigError(
-            f"{name}, line 1: the file must hold keys and values, like `catalog: sqlite:///catalog.db`"
-        )
-    for section in ("plugin_dirs", "roots", "steps"):  # a section whose entries are all commented out
-        if section in values and values[section] is None:
-            del values[section]
-    return {str(key): value for key, value in values.items()}, lines
 
 
 def _anchor(values: dict[str, Any], folder: Path) -> None:
@@ -247,6 +209,9 @@ def _anchor(values: dict[str, Any], folder: Path) -> None:
         values["plugin_dirs"] = [
             _anchor_path(item, folder) if isinstance(item, str) else item for item in values["plugin_dirs"]
         ]
+    metrics = values.get("metrics")
+    if isinstance(metrics, dict) and isinstance(metrics.get("file"), str):
+        metrics["file"] = _anchor_path(metrics["file"], folder)
     for root in values["roots"] if isinstance(values.get("roots"), list) else ():
         if isinstance(root, dict) and isinstance(root.get("path"), str):
             root["path"] = _anchor_path(root["path"], folder)
@@ -265,16 +230,32 @@ def _anchor_url(url: str, folder: Path) -> str:
 
 
 def _absolute(settings: Settings, folder: Path) -> Settings:
+    file = settings.metrics.file and _anchor_path(settings.metrics.file, folder)
     return settings.model_copy(
         update={
             "catalog": _anchor_url(settings.catalog, folder),
             "models_dir": _anchor_path(settings.models_dir, folder),
+            "metrics": settings.metrics.model_copy(update={"file": file}),
             "plugin_dirs": tuple(_anchor_path(item, folder) for item in settings.plugin_dirs),
             "roots": tuple(
                 root.model_copy(update={"path": _anchor_path(root.path, folder)}) for root in settings.roots
             ),
         }
     )
+
+
+def _overlaps(roots: Sequence[Path]) -> Iterator[tuple[int, str]]:
+    """Yield which root lies inside another or is named twice, and a sentence that says so.
+
+    Paths are compared as they are written. Links are not followed: a network share that hangs
+    would hang every command.
+    """
+    for index, inner in enumerate(roots):
+        for other, outer in enumerate(roots):
+            if inner == outer and other < index:
+                yield index, f"{inner} is a root already (roots.{other})"
+            elif inner != outer and inner.is_relative_to(outer):
+                yield index, f"{inner} lies inside the root {outer}, which covers it"
 
 
 def _environment() -> dict[str, Any]:
@@ -310,25 +291,31 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
 
 def _explain(
     error: pydantic.ValidationError,
-    lines: _Lines,
+    lines: Lines,
     environment: Mapping[str, Any],
     given: Mapping[str, Any],
 ) -> str:
     first = error.errors(include_url=False)[0]
-    location = [part for part in first["loc"] if part != "[key]"]
-    key = ".".join(str(part) for part in location)
     message = {
         "extra_forbidden": "unknown key; the keys are in `enrich init`'s config.yaml",
         "missing": "this key is required",
     }.get(first["type"], first["msg"])
-    # Whoever says most of the way to the wrong value said the value.
+    location = [part for part in first["loc"] if part != "[key]"]
+    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    return f"{_blame(location, lines, environment, given)}{message}{more}"
+
+
+def _blame(
+    location: Sequence[Any], lines: Lines, environment: Mapping[str, Any], given: Mapping[str, Any]
+) -> str:
+    """Return who said the value of a location, and its key: whoever says most of the way to it."""
+    key = ".".join(str(part) for part in location)
     depth, where = lines.find(location)
     if _depth(environment, location) >= max(depth, 1):
         depth, where, key = _depth(environment, location), "environment: ", _variable(location)
     if _depth(given, location) >= max(depth, 1):
         where, key = "command line: ", ".".join(str(part) for part in location)
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{where}{key}: {message}{more}"
+    return f"{where}{key}: "
 
 
 def _depth(values: Any, location: Sequence[Any]) -> int:

@@ -7,10 +7,41 @@ programs close a file and open it again. So a file is complete once it was left 
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["Settle", "Stamp"]
+__all__ = ["CautiousClock", "Settle", "Stamp"]
+
+
+class CautiousClock:
+    """The wall clock, but never later than it would be had nobody set it since the start.
+
+    The age of a file is the wall clock less the file's change time. A clock set forward makes a file
+    that is being written look old, and one set back does so with a clock that was not: the earlier
+    of the two is never wrong in that direction.
+
+    Parameters
+    ----------
+    wall_ns : callable
+        Nanoseconds since the epoch.
+    monotonic_ns : callable
+        Nanoseconds since some instant.
+    """
+
+    def __init__(
+        self,
+        wall_ns: Callable[[], int] = time.time_ns,
+        monotonic_ns: Callable[[], int] = time.monotonic_ns,
+    ) -> None:
+        self._wall_ns = wall_ns
+        self._monotonic_ns = monotonic_ns
+        self._offset_ns = wall_ns() - monotonic_ns()
+
+    def now_ns(self) -> int:
+        """Return nanoseconds since the epoch."""
+        return min(self._wall_ns(), self._monotonic_ns() + self._offset_ns)
 
 
 class Stamp(NamedTuple):
@@ -46,8 +77,8 @@ class Settle:
         monotonic : float
             The monotonic clock, in seconds, by which the file is watched from look to look.
         wall_ns : int
-            The wall clock, in nanoseconds since the epoch, by which an old file is known to be old
-            at the first look: every write sets the change time, and no program can set it back.
+            A wall clock, in nanoseconds since the epoch, by which an old file is known to be old at
+            the first look: every write sets the change time, and no program can set it back.
         """
         known = self._seen.get(path)
         if known is None or known[0] != stamp:

@@ -22,6 +22,27 @@ __all__ = ["BUSY_TIMEOUT_SECONDS", "create_engine", "translated", "writing"]
 #: How long a writer waits for another process's transaction.
 BUSY_TIMEOUT_SECONDS = 60
 
+#: What a PostgreSQL session is told; PostgreSQL's manual, 19.3.2 and 19.11.1.
+_SESSION = {
+    "idle_in_transaction_session_timeout": BUSY_TIMEOUT_SECONDS * 1000,
+    "tcp_keepalives_idle": 30,
+    "tcp_keepalives_interval": 10,
+    "tcp_keepalives_count": 3,
+}
+
+#: What the client does about a server that vanishes without a word; PostgreSQL's manual, 34.1.2.
+_CLIENT = {
+    "connect_timeout": 10,
+    "keepalives_idle": 30,
+    "keepalives_interval": 10,
+    "keepalives_count": 3,
+    "tcp_user_timeout": BUSY_TIMEOUT_SECONDS * 1000,
+}
+
+#: Connection, rollback (a deadlock), resources, operator's intervention, a transaction that was
+#: silent for too long; PostgreSQL's manual, appendix A.
+_PASSING_STATES = r"08|40|53|57|25P03"
+
 _POSTGRES_MISSING = "PostgreSQL needs a package that is not installed: pip install 'enrich-dam[postgres]'"
 
 
@@ -73,6 +94,7 @@ def _sqlite(url: sa.URL) -> sa.Engine:
             "journal_mode=WAL",  # readers never wait for the writer; sqlite.org/wal.html
             "synchronous=NORMAL",  # never corrupt in WAL mode; a power cut may cost the last commits
             "foreign_keys=ON",
+            "secure_delete=ON",  # what is forgotten is overwritten, wherever its page went before
             f"busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}",
         ):
             connection.execute(f"PRAGMA {pragma}")
@@ -89,9 +111,22 @@ def _sqlite(url: sa.URL) -> sa.Engine:
 
 def _postgresql(url: sa.URL) -> sa.Engine:
     try:
-        engine = sa.create_engine(url.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+        engine = sa.create_engine(
+            url.set(drivername="postgresql+psycopg"),
+            pool_pre_ping=True,
+            connect_args={name: value for name, value in _CLIENT.items() if name not in url.query},
+        )
     except ImportError as error:
         raise ExtraMissing(_POSTGRES_MISSING) from error
+
+    @sa.event.listens_for(engine, "connect")
+    def configure(connection: Any, record: object) -> None:
+        # A process that is stopped, or a machine that is cut off, must not hold the write lock or a root
+        # for ever: the server ends what is silent in a transaction, and asks whether anybody is there.
+        with connection.cursor() as cursor:
+            for name, value in _SESSION.items():
+                cursor.execute(f"SET {name} = {value}")
+        connection.commit()
 
     @sa.event.listens_for(engine, "begin")
     def begin(connection: sa.Connection) -> None:
@@ -104,6 +139,8 @@ def _postgresql(url: sa.URL) -> sa.Engine:
 def _is_passing(error: sa.exc.DBAPIError) -> bool:
     """Whether the same statement may succeed later."""
     if error.connection_invalidated:
+        return True
+    if re.match(_PASSING_STATES, getattr(error.orig, "sqlstate", None) or ""):
         return True
     if not isinstance(error, (sa.exc.OperationalError, sa.exc.InterfaceError)):
         return False
@@ -130,6 +167,8 @@ def translated() -> Iterator[None]:
         text = " ".join(str(error.orig).split())
         if "unable to open database" in text or "does not exist" in text or "no such table" in text:
             raise CatalogMissing(f"the catalog is not ready ({text}); say: enrich db upgrade") from error
+        if "disk is full" in text or "No space left" in text:
+            raise CatalogBusy(f"the catalog's disk is full ({text}): make room on it") from error
         if _is_passing(error):
             raise CatalogBusy(f"the catalog does not answer: {text}") from error
         raise CatalogError(f"the catalog refused a statement: {text}") from error

@@ -21,12 +21,15 @@ __all__ = [
     "FileRecord",
     "Ingested",
     "Known",
+    "examples",
     "fail_original",
     "failed_paths",
     "fingerprint",
     "folders_below",
+    "holds_any",
     "ingest",
     "known",
+    "known_at",
     "mark_missing",
     "sums",
 ]
@@ -46,6 +49,7 @@ class Known(NamedTuple):
     size_bytes: int
     modified_ns: int
     changed_ns: int
+    root: str = ""
 
     def is_unchanged(self, status: os.stat_result) -> bool:
         """Whether the file still looks as it did; a missing one that is back does not."""
@@ -78,6 +82,11 @@ class FileRecord:
     error_kind: str | None = None
     error: str | None = None
     asset: Mapping[str, Any] | None = None
+
+    @property
+    def looks(self) -> tuple[int, int, int]:
+        """What changes when the file is written to: size, modification and change time."""
+        return self.size_bytes, self.modified_ns, self.changed_ns
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +130,39 @@ def known(connection: sa.Connection, folders: Sequence[str]) -> dict[str, dict[s
     return found
 
 
+def known_at(connection: sa.Connection, paths: Sequence[Path]) -> dict[Path, Known]:
+    """Return the files catalogued at these paths."""
+    by_digest = {path_digest(path): path for path in paths}
+    digests = list(by_digest)
+    columns = [getattr(File, name) for name in Known._fields]
+    found: dict[Path, Known] = {}
+    for start in range(0, len(digests), MAX_PARAMETERS):
+        statement = sa.select(File.path_digest, *columns).where(
+            File.path_digest.in_(digests[start : start + MAX_PARAMETERS])
+        )
+        for digest, *row in connection.execute(statement):
+            found[by_digest[digest]] = Known._make(row)
+    return found
+
+
+def examples(connection: sa.Connection, root: Path, limit: int) -> list[Path]:
+    """Return at most ``limit`` of a root's present files: of the oldest and of the newest rows."""
+    present = sa.select(File.path).where(File.root == escape_path(root), File.state == "present")
+    found: dict[str, None] = {}
+    for order, count in ((File.id, limit - limit // 2), (File.id.desc(), limit // 2)):
+        found |= dict.fromkeys(connection.execute(present.order_by(order).limit(count)).scalars())
+    return [unescape_path(path) for path in found]
+
+
+def holds_any(connection: sa.Connection, root: Path) -> bool:
+    """Whether any file of a root, or directly in that folder, is catalogued and not missing."""
+    escaped = escape_path(root)
+    found = sa.select(File.id).where(
+        File.state != "missing", (File.root == escaped) | (File.folder == escaped)
+    )
+    return connection.execute(found.limit(1)).first() is not None
+
+
 def folders_below(connection: sa.Connection, folder: Path) -> set[str]:
     """Return the escaped folders at and below ``folder`` that hold catalogued files not yet missing."""
     top = escape_path(folder)
@@ -136,7 +178,7 @@ def folders_below(connection: sa.Connection, folder: Path) -> set[str]:
     return set(connection.execute(statement).scalars())
 
 
-def mark_missing(connection: sa.Connection, file_ids: Iterable[int]) -> int:
+def mark_missing(connection: sa.Connection, file_ids: Iterable[int], now: dt.datetime) -> int:
     """Record that these files are no longer where they were; return how many were."""
     deltas: Tally[tuple[str, str, int]] = Tally()
     ids = list(file_ids)
@@ -145,7 +187,7 @@ def mark_missing(connection: sa.Connection, file_ids: Iterable[int]) -> int:
         for state in connection.execute(sa.select(File.state).where(is_there)).scalars():
             deltas[counters.FILES, state, 0] -= 1
             deltas[counters.FILES, "missing", 0] += 1
-        connection.execute(sa.update(File).where(is_there).values(state="missing"))
+        connection.execute(sa.update(File).where(is_there).values(state="missing", missing_at=now))
     counters.add(connection, deltas)
     return deltas[counters.FILES, "missing", 0]
 
@@ -274,6 +316,7 @@ def _file_row(record: FileRecord, digest: str, asset_id: int | None, now: dt.dat
         "error": record.error,
         "attempts": 1,
         "seen_at": now,
+        "missing_at": None,
     }
 
 

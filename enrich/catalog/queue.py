@@ -1,8 +1,9 @@
 """The queue: jobs are claimed by status and finished under a fence.
 
-A job is never deleted. A claim counts the attempt and grants a lease; a result is written only
-while its worker still holds that attempt. So a worker that dies costs time, and one that wakes up
-too late changes nothing: at-least-once delivery, exactly-once effect.
+A job is never deleted, except with its asset by ``forget``. A claim counts the attempt and grants a
+lease; a result is written only while its worker still holds that attempt. So a worker that dies
+costs time, and one that wakes up too late changes nothing: at-least-once delivery, exactly-once
+effect.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from enrich.catalog import counters
+from enrich.catalog import control, counters, roots
 from enrich.catalog.clean import unescape_path
 from enrich.catalog.tables import Annotation, Asset, File, Job
 
@@ -28,16 +29,19 @@ __all__ = [
     "claim",
     "heartbeat",
     "held",
+    "leases",
     "reclaim",
     "release",
     "retry",
     "seconds_to_next",
-    "workers",
 ]
 
 #: A job whose worker died so often is the likely cause. More than ``max_attempts``, because a
 #: worker is mostly killed for reasons of others (a deploy, a power cut) and its job retried alone.
 CRASH_ATTEMPTS = 10
+
+#: No retry is put off for longer: one that is was written under another clock, and is due.
+MAX_RETRY_SECONDS = 3600.0 * 2
 
 #: ``error_kind`` of a job whose worker died; such a job is claimed alone.
 WORKER_DIED = "worker_died"
@@ -66,10 +70,14 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class ClaimedAsset:
-    """An asset with its claimed jobs, one of its present files, and what is known of it."""
+    """An asset with its claimed jobs, one of its present files as catalogued, and what is known of it."""
 
     id: int
+    root: Path
     path: Path
+    size_bytes: int
+    modified_ns: int
+    changed_ns: int
     media_type: str
     embedded: dict[str, Any]
     jobs: tuple[ClaimedJob, ...]
@@ -80,11 +88,22 @@ def _is_due(now: dt.datetime, steps: Collection[str]) -> sa.ColumnElement[bool]:
     return sa.and_(
         Job.state == "pending",
         Job.step.in_(steps),
-        sa.or_(Job.retry_at.is_(None), Job.retry_at <= now),
+        sa.or_(
+            Job.retry_at.is_(None),
+            Job.retry_at <= now,
+            Job.retry_at > now + dt.timedelta(seconds=MAX_RETRY_SECONDS),
+        ),
     )
 
 
-_HAS_FILE = sa.exists().where(File.asset_id == Job.asset_id, File.state == "present").correlate(Job)
+def _is_there(away: Collection[str]) -> sa.ColumnElement[bool]:
+    """Whether a file is present below a root that is not away."""
+    is_present = File.state == "present"
+    return sa.and_(is_present, File.root.not_in(away)) if away else is_present
+
+
+def _has_file(away: Collection[str]) -> sa.ColumnElement[bool]:
+    return sa.exists().where(File.asset_id == Job.asset_id, _is_there(away)).correlate(Job)
 
 
 def claim(
@@ -95,18 +114,24 @@ def claim(
     limit: int,
     lease_seconds: float,
     now: dt.datetime,
+    blind: Collection[str] = (),
+    newest_first: bool = False,
 ) -> list[ClaimedAsset]:
-    """Take up to ``limit`` assets with all their due jobs.
+    """Take up to ``limit`` assets with all their due jobs, oldest first; none while the catalog is paused.
 
     Jobs whose worker died come last and one asset at a time: if one of them kills its worker, it
-    takes no others along.
+    takes no others along. Files below roots that are offline, or that this worker does not see
+    (``blind``, escaped), do not count.
     """
+    if control.paused_at(connection) is not None:
+        return []
+    away = sorted({*roots.offline(connection), *blind})
     due = _is_due(now, steps)
     innocent = sa.and_(due, sa.or_(Job.error_kind.is_(None), Job.error_kind != WORKER_DIED))
-    asset_ids = _choose_assets(connection, innocent, limit)
+    asset_ids = _choose_assets(connection, innocent, limit, away, newest_first)
     if not asset_ids:
         innocent = due
-        asset_ids = _choose_assets(connection, due, 1)
+        asset_ids = _choose_assets(connection, due, 1, away, newest_first)
     if not asset_ids:
         return []
     taken = connection.execute(
@@ -129,11 +154,18 @@ def claim(
         deltas[step, "pending", 0] -= 1
         deltas[step, "running", 0] += 1
     counters.add(connection, deltas)
-    return _describe(connection, jobs)
+    return _describe(connection, jobs, away)
 
 
-def _choose_assets(connection: sa.Connection, condition: sa.ColumnElement[bool], limit: int) -> list[int]:
-    """Return the assets with the most urgent jobs, oldest first."""
+def _choose_assets(
+    connection: sa.Connection,
+    condition: sa.ColumnElement[bool],
+    limit: int,
+    away: Collection[str],
+    newest_first: bool,
+) -> list[int]:
+    """Return the assets with the most urgent jobs."""
+    order = Job.asset_id.desc() if newest_first else Job.asset_id
     chosen: list[int] = []
     priority: int | None = None
     while len(chosen) < limit:
@@ -146,22 +178,21 @@ def _choose_assets(connection: sa.Connection, condition: sa.ColumnElement[bool],
         oldest = (
             sa.select(Job.asset_id)
             .distinct()
-            .where(condition, Job.priority == priority, Job.asset_id.not_in(chosen), _HAS_FILE)
-            .order_by(Job.asset_id)
+            .where(condition, Job.priority == priority, Job.asset_id.not_in(chosen), _has_file(away))
+            .order_by(order)
             .limit(limit - len(chosen))
         )
         chosen.extend(connection.execute(oldest).scalars())
     return chosen
 
 
-def _describe(connection: sa.Connection, jobs: dict[int, list[ClaimedJob]]) -> list[ClaimedAsset]:
-    paths = dict(
-        connection.execute(
-            sa.select(File.asset_id, sa.func.min(File.path))
-            .where(File.asset_id.in_(jobs), File.state == "present")
-            .group_by(File.asset_id)
-        ).all()
-    )
+def _describe(
+    connection: sa.Connection, jobs: dict[int, list[ClaimedJob]], away: Collection[str]
+) -> list[ClaimedAsset]:
+    stamp = (File.root, File.path, File.size_bytes, File.modified_ns, File.changed_ns)
+    # From the highest path to the lowest: the lowest stays.
+    of_assets = sa.select(File.asset_id, *stamp).where(File.asset_id.in_(jobs), _is_there(away))
+    places = {row.asset_id: row for row in connection.execute(of_assets.order_by(File.path.desc()))}
     said: dict[int, list[Said]] = {}
     columns = (Annotation.step, Annotation.item, Annotation.kind, Annotation.text, Annotation.data)
     current = (
@@ -182,7 +213,11 @@ def _describe(connection: sa.Connection, jobs: dict[int, list[ClaimedJob]]) -> l
     return [
         ClaimedAsset(
             asset_id,
-            unescape_path(paths[asset_id]),
+            unescape_path(places[asset_id].root),
+            unescape_path(places[asset_id].path),
+            places[asset_id].size_bytes,
+            places[asset_id].modified_ns,
+            places[asset_id].changed_ns,
             media_type,
             embedded or {},
             tuple(jobs[asset_id]),
@@ -202,15 +237,20 @@ def heartbeat(connection: sa.Connection, worker: str, lease_seconds: float, now:
     return connection.execute(statement).rowcount
 
 
-def release(connection: sa.Connection, worker: str, now: dt.datetime) -> int:
-    """Give back what a worker holds and will not finish, as if never claimed; return how many jobs."""
+def release(
+    connection: sa.Connection, worker: str, now: dt.datetime, only: Collection[int] | None = None
+) -> int:
+    """Give back what a worker holds (``only`` some of its jobs), as if never claimed; return how many."""
+    is_meant = Job.worker == worker
+    if only is not None:
+        is_meant = sa.and_(is_meant, Job.id.in_(list(only)))
     values = {"attempts": Job.attempts - 1, "updated_at": now}
-    return _to_pending(connection, "running", Job.worker == worker, values)
+    return _to_pending(connection, "running", is_meant, values)
 
 
 def reclaim(connection: sa.Connection, dead: Collection[str], now: dt.datetime) -> int:
-    """Take back the jobs of workers that died: in ``dead``, or past their lease. Return how many."""
-    is_lost = sa.or_(Job.lease_expires_at < now, Job.worker.in_(list(dead)))
+    """Take back the jobs of the workers in ``dead``; return how many."""
+    is_lost = Job.worker.in_(list(dead))
     given_up = (
         sa.update(Job)
         .where(Job.state == "running", is_lost, Job.attempts >= CRASH_ATTEMPTS)
@@ -252,15 +292,20 @@ def _to_pending(
     return len(moved)
 
 
-def held(connection: sa.Connection, worker: str) -> bool:
-    """Whether a worker holds any job."""
-    statement = sa.select(sa.exists().where(Job.worker == worker, Job.state == "running"))
-    return bool(connection.execute(statement).scalar())
+def held(connection: sa.Connection, worker: str) -> set[tuple[int, int]]:
+    """Return (id, attempt) of the jobs that a worker holds."""
+    statement = sa.select(Job.id, Job.attempts).where(Job.worker == worker, Job.state == "running")
+    return {(job_id, attempts) for job_id, attempts in connection.execute(statement)}
 
 
-def workers(connection: sa.Connection) -> list[str]:
-    """Return the names of the workers that hold jobs."""
-    return list(connection.execute(sa.select(Job.worker).where(Job.state == "running").distinct()).scalars())  # type: ignore[arg-type]  # a running job has a worker
+def leases(connection: sa.Connection) -> dict[str, dt.datetime]:
+    """Return the workers that hold jobs, and until when: a living one puts that off all the time."""
+    statement = (
+        sa.select(Job.worker, sa.func.max(Job.lease_expires_at))
+        .where(Job.state == "running")
+        .group_by(Job.worker)
+    )
+    return {worker: end for worker, end in connection.execute(statement) if worker and end}
 
 
 def retry(connection: sa.Connection, step: str | None, unreadable: Collection[str], now: dt.datetime) -> int:
@@ -278,10 +323,15 @@ def retry(connection: sa.Connection, step: str | None, unreadable: Collection[st
     )
 
 
-def seconds_to_next(connection: sa.Connection, steps: Collection[str], now: dt.datetime) -> float | None:
-    """Return how long until a job is due: 0 if one is, None if none will ever be."""
+def seconds_to_next(
+    connection: sa.Connection, steps: Collection[str], now: dt.datetime, blind: Collection[str] = ()
+) -> float | None:
+    """Return how long until a job is due: 0 if one is, None if none will be, or all is paused."""
+    if control.paused_at(connection) is not None:
+        return None
+    away = sorted({*roots.offline(connection), *blind})
     statement = sa.select(
         sa.func.min(sa.func.coalesce(Job.retry_at, sa.literal(now, Job.retry_at.type)))
-    ).where(Job.state == "pending", Job.step.in_(steps), _HAS_FILE)
+    ).where(Job.state == "pending", Job.step.in_(steps), _has_file(away))
     earliest = connection.execute(statement).scalar()
     return None if earliest is None else max(0.0, (earliest - now).total_seconds())

@@ -30,7 +30,8 @@ class JobResult:
     """What became of one claimed job.
 
     ``state`` is done, skipped (with ``reason``), failed (with ``error``), or pending: to be tried
-    again at ``retry_at``. ``attempts`` is the attempt it was claimed with.
+    again at ``retry_at``. ``attempts`` is the attempt it was claimed with, and given back where the
+    job is not to blame (``is_counted``).
     """
 
     job_id: int
@@ -44,6 +45,7 @@ class JobResult:
     error_kind: str | None = None
     error: str | None = None
     retry_at: dt.datetime | None = None
+    is_counted: bool = True
 
 
 def record(
@@ -124,7 +126,7 @@ def _annotate(connection: sa.Connection, done: list[JobResult], run_id: int, now
 def _move(connection: sa.Connection, results: list[JobResult], now: dt.datetime) -> None:
     if not results:
         return
-    columns = ("state", "reason", "error_kind", "error", "retry_at", "generator_id")
+    columns = ("state", "reason", "error_kind", "error", "retry_at", "generator_id", "attempts")
     deltas: Tally[tuple[str, str, int]] = Tally()
     rows = []
     for result in results:
@@ -140,6 +142,7 @@ def _move(connection: sa.Connection, results: list[JobResult], now: dt.datetime)
                 "error": result.error,
                 "retry_at": result.retry_at,
                 "generator_id": generator_id or None,
+                "attempts": result.attempts - (not result.is_counted),
             }
         )
     statement = sa.update(Job).where(Job.id == sa.bindparam("key"))

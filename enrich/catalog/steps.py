@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from enrich.catalog import counters
 from enrich.catalog.tables import Asset, Counter, Generator, Job, Run, Step
 
-__all__ = ["StepRow", "end_run", "start_run", "sync"]
+__all__ = ["StepRow", "end_run", "set_trouble", "start_run", "sync"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +102,15 @@ def _enqueue_missing(
         result = connection.execute(statement, execution_options={"preserve_rowcount": True})
         added[step.name, "pending", 0] = result.rowcount
     return added
+
+
+def set_trouble(
+    connection: sa.Connection, step: str, trouble: str | None, paused_until: dt.datetime | None
+) -> None:
+    """Record why a step fails for everyone and until when it is paused, or, with None, that it does not."""
+    connection.execute(
+        sa.update(Step).where(Step.name == step).values(trouble=trouble, paused_until=paused_until)
+    )
 
 
 def start_run(

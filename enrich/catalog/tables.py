@@ -1,7 +1,7 @@
 """The catalog's tables.
 
 Everything people look at has a view as well (``migrations``). Rows are written by ``files``,
-``steps`` and ``queue``; nothing else changes them.
+``steps``, ``queue``, ``record``, ``roots``, ``control`` and ``forget``; nothing else changes them.
 """
 
 from __future__ import annotations
@@ -17,14 +17,18 @@ from enrich.catalog.columns import Json, Text, UtcDateTime
 __all__ = [
     "FILE_STATES",
     "JOB_STATES",
+    "ROOT_MODES",
+    "ROOT_STATES",
     "Annotation",
     "Asset",
     "Base",
+    "Control",
     "Counter",
     "Embedding",
     "File",
     "Generator",
     "Job",
+    "RootState",
     "Run",
     "Step",
     "Tag",
@@ -32,6 +36,8 @@ __all__ = [
 
 FILE_STATES = ("present", "missing", "ignored", "failed")
 JOB_STATES = ("pending", "running", "done", "skipped", "failed")
+ROOT_STATES = ("online", "offline")
+ROOT_MODES = ("events", "poll")
 
 
 class Base(DeclarativeBase):
@@ -63,10 +69,17 @@ def _one_of(column: str, values: tuple[str, ...], name: str) -> sa.CheckConstrai
     return sa.CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=name)
 
 
+def _only(condition: str) -> dict[str, Any]:
+    """Return the options of an index that holds only some rows."""
+    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
+
+
 class Asset(Base):
     """One managed item, known by its picture."""
 
     __tablename__ = "assets"
+    # No number is given twice: what comes late for a forgotten asset must not meet another one.
+    __table_args__ = {"sqlite_autoincrement": True}  # noqa: RUF012  # the name and form are SQLAlchemy's
 
     id: Mapped[int] = mapped_column(primary_key=True)
     #: SHA-256 over the image data without metadata.
@@ -107,8 +120,7 @@ class File(Base):
         sa.Index(
             "ix_files_trouble",
             "state",
-            sqlite_where=sa.text("state = 'failed'"),
-            postgresql_where=sa.text("state = 'failed'"),
+            **_only("state = 'failed'"),
         ),
     )
 
@@ -132,6 +144,8 @@ class File(Base):
     error: Mapped[str | None]
     attempts: Mapped[int] = mapped_column(server_default="0")
     seen_at: Mapped[dt.datetime]
+    #: When it was found to be missing.
+    missing_at: Mapped[dt.datetime | None]
 
 
 class Generator(Base):
@@ -176,6 +190,43 @@ class Step(Base):
     #: Its place in config.yaml.
     position: Mapped[int]
     is_active: Mapped[bool]
+    #: Why it fails for everyone, and until when nothing of it is claimed.
+    trouble: Mapped[str | None]
+    paused_until: Mapped[dt.datetime | None]
+
+
+class RootState(Base):
+    """What the owner of a root last said of it, and what it counted so far."""
+
+    __tablename__ = "roots"
+    __table_args__ = (_one_of("state", ROOT_STATES, "state"), _one_of("mode", ROOT_MODES, "mode"))
+
+    #: Escaped, as in ``files``.
+    path: Mapped[str] = mapped_column(primary_key=True)
+    state: Mapped[str]
+    #: Why it is offline.
+    reason: Mapped[str | None]
+    mode: Mapped[str | None]
+    #: Its ``st_dev``, wrapped into SQL's integers.
+    device: Mapped[int | None]
+    #: The worker that looks after it; null once that ended as it should.
+    owner: Mapped[str | None]
+    folders: Mapped[int | None]
+    watches: Mapped[int | None]
+    events_seen: Mapped[int] = mapped_column(server_default="0")
+    events_lost: Mapped[int] = mapped_column(server_default="0")
+    rescued: Mapped[int] = mapped_column(server_default="0")
+    scanned_at: Mapped[dt.datetime | None]
+    updated_at: Mapped[dt.datetime]
+
+
+class Control(Base):
+    """What people switched on for every worker of the catalog; off is no row."""
+
+    __tablename__ = "controls"
+
+    name: Mapped[str] = mapped_column(primary_key=True)
+    changed_at: Mapped[dt.datetime]
 
 
 class Run(Base):
@@ -204,21 +255,19 @@ class Job(Base):
             "ix_jobs_claimable",
             "priority",
             "asset_id",
-            sqlite_where=sa.text("state = 'pending'"),
-            postgresql_where=sa.text("state = 'pending'"),
+            **_only("state = 'pending'"),
         ),
         sa.Index(
             "ix_jobs_leased",
             "lease_expires_at",
-            sqlite_where=sa.text("state = 'running'"),
-            postgresql_where=sa.text("state = 'running'"),
+            **_only("state = 'running'"),
         ),
         sa.Index(
             "ix_jobs_trouble",
             "step",
-            sqlite_where=sa.text("state = 'failed'"),
-            postgresql_where=sa.text("state = 'failed'"),
+            **_only("state = 'failed'"),
         ),
+        {"sqlite_autoincrement": True},
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
@@ -257,10 +306,10 @@ class Annotation(Base):
             "item",
             "page",
             unique=True,
-            sqlite_where=sa.text("superseded_at IS NULL"),
-            postgresql_where=sa.text("superseded_at IS NULL"),
+            **_only("superseded_at IS NULL"),
         ),
         sa.Index(None, "run_id"),
+        sa.Index(None, "asset_id"),
         sa.CheckConstraint("confidence >= 0 AND confidence <= 1", name="confidence"),
     )
 
@@ -303,7 +352,7 @@ class Embedding(Base):
     """The vector of an ``embedding`` annotation: float32, little-endian, unit length."""
 
     __tablename__ = "embeddings"
-    __table_args__ = (sa.Index(None, "generator_id"),)
+    __table_args__ = (sa.Index(None, "generator_id"), sa.Index(None, "asset_id"))
 
     annotation_id: Mapped[int] = mapped_column(sa.ForeignKey("annotations.id"), primary_key=True)
     asset_id: Mapped[int] = mapped_column(sa.ForeignKey("assets.id"))

@@ -30,9 +30,11 @@ T = TypeVar("T")
 MAX_WAITING = 256
 #: ... and begins at the latest so long after its first piece came in.
 FLUSH_SECONDS = 0.1
-#: How often, and how long, a write is tried again while the database is away.
-BUSY_TRIES = 8
-BUSY_PAUSE_SECONDS = 0.25
+#: A write is tried again while the database is away: at first soon, then so often.
+FIRST_PAUSE_SECONDS = 0.25
+MAX_PAUSE_SECONDS = 2.0
+#: For so long, unless told otherwise.
+PATIENCE_SECONDS = 10.0
 
 
 @dataclass(slots=True)
@@ -49,10 +51,24 @@ class Writer:
     ----------
     engine : sqlalchemy.Engine
         As ``create_engine`` makes them.
+    patience_seconds : float
+        How long a database that is away, or whose disk is full, is waited for; a daemon waits for ever.
+    given_up : threading.Event or None
+        Set, it ends the waiting: what waits fails, and so does what comes.
     """
 
-    def __init__(self, engine: sa.Engine) -> None:
+    def __init__(
+        self,
+        engine: sa.Engine,
+        *,
+        patience_seconds: float = PATIENCE_SECONDS,
+        given_up: threading.Event | None = None,
+    ) -> None:
         self._engine = writing(engine)
+        self._patience_seconds = patience_seconds
+        self._given_up = given_up or threading.Event()
+        #: Why the database is waited for; None while it answers.
+        self.waits_because: str | None = None
         # Bounded, so that results wait in the worker and not in memory without end.
         self._waiting: queue.Queue[_Work | None] = queue.Queue(maxsize=4 * MAX_WAITING)
         self._lock = threading.Lock()
@@ -78,6 +94,10 @@ class Writer:
         """
         result: T = self._put(_Work(function, is_urgent=True)).result()
         return result
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
 
     def close(self) -> None:
         """Write what waits and stop."""
@@ -128,8 +148,9 @@ class Writer:
             results = self._transact(group)
         # Whatever it was, it belongs to the callers: the thread must live.
         except Exception as error:  # noqa: BLE001
-            if len(group) == 1:
-                group[0].future.set_exception(error)
+            if len(group) == 1 or isinstance(error, CatalogBusy):  # an absent database is everybody's
+                for work in group:
+                    work.future.set_exception(error)
                 return
             for work in group:  # a neighbour's failure is nobody else's
                 self._commit([work])
@@ -138,13 +159,21 @@ class Writer:
             work.future.set_result(result)
 
     def _transact(self, group: list[_Work]) -> list[Any]:
-        for tries_left in reversed(range(BUSY_TRIES)):
+        since, pause = time.monotonic(), FIRST_PAUSE_SECONDS
+        while True:
             try:
                 with translated(), self._engine.begin() as connection:
-                    return [work.function(connection) for work in group]
+                    results = [work.function(connection) for work in group]
             except CatalogBusy as error:
-                if not tries_left:
+                if self._given_up.is_set() or time.monotonic() - since + pause > self._patience_seconds:
                     raise
-                log.warning("%s; trying again", error)
-                time.sleep(BUSY_PAUSE_SECONDS * (BUSY_TRIES - tries_left))
-        raise AssertionError("the last try returns or raises")
+                if self.waits_because is None:
+                    log.warning("%s; waiting for it, nothing is lost", error)
+                self.waits_because = str(error)
+                self._given_up.wait(pause)
+                pause = min(MAX_PAUSE_SECONDS, 2 * pause)
+                continue
+            if self.waits_because is not None:
+                log.warning("the catalog answers again, after %.1f s", time.monotonic() - since)
+                self.waits_because = None
+            return results

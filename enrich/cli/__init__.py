@@ -19,11 +19,15 @@ _COMMANDS = {
     "init": ("enrich.cli.start", "Write a commented config.yaml."),
     "demo": ("enrich.cli.demo", "The main job on drawn sample assets, in a temporary folder."),
     "run": ("enrich.cli.work", "Ingest and enrich files or folders, then exit."),
+    "watch": ("enrich.cli.work", "The daemon: takes in and enriches whatever arrives in the roots."),
     "status": ("enrich.cli.look", "What was done, what is left, what failed."),
     "show": ("enrich.cli.look", "Everything known about one asset."),
     "try": ("enrich.cli.attempt", "One plugin on one picture, without a catalog."),
     "query": ("enrich.cli.look", "One read-only SQL statement on the catalog."),
     "retry": ("enrich.cli.work", "Failed work again."),
+    "pause": ("enrich.cli.control", "No new work until `enrich resume`."),
+    "resume": ("enrich.cli.control", "Work again."),
+    "forget": ("enrich.cli.control", "Erase all that is known of some assets."),
     "models": ("enrich.cli.store", "The model store."),
     "plugins": ("enrich.cli.store", "What loaded and what did not."),
     "db": ("enrich.cli.database", "The catalog's schema."),
@@ -67,9 +71,9 @@ def main() -> None:
     try:
         result = cli.main(standalone_mode=False)
     except EnrichError as error:
-        from enrich.cli.output import visible
+        from enrich.cli.logs import complain
 
-        click.echo(f"enrich: {visible(str(error))}", err=True)
+        complain(str(error))
         sys.exit(error.exit_code)
     except click.Abort:
         sys.exit(130)

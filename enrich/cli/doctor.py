@@ -146,10 +146,30 @@ def _roots(settings: Settings, setup: Setup) -> _Check:
             yield f"root {root.path}", _GOOD, "there"
         else:
             yield f"root {root.path}", _BAD, "not a folder; create it, mount it, or change config.yaml"
-    limit = Path("/proc/sys/fs/inotify/max_user_watches")
-    if limit.is_file():
-        yield (
-            "watch limit",
-            _GOOD,
-            f"{limit.read_text(encoding='ascii').strip()} folders (fs.inotify.max_user_watches)",
-        )
+    yield from _watch_limit(settings)
+
+
+def _watch_limit(settings: Settings) -> _Check:
+    """Compare the folders of the roots, as last scanned, with how many may be watched."""
+    path = Path("/proc/sys/fs/inotify/max_user_watches")
+    if not path.is_file():
+        return
+    limit, folders = int(path.read_text(encoding="ascii")), _folders(settings)
+    found = f"{limit} folders may be watched (fs.inotify.max_user_watches), {folders} were found in the roots"
+    if folders > limit:
+        yield "watch limit", _BAD, f"{found}: raise it, as deploy/99-enrich.conf does"
+    else:
+        yield "watch limit", _GOOD, found
+
+
+def _folders(settings: Settings) -> int:
+    from enrich.catalog import report, schema
+    from enrich.catalog.engine import create_engine
+
+    try:
+        engine = create_engine(settings.catalog)
+        if schema.revision(engine) != schema.HEAD:
+            return 0
+        return sum(root["folders"] or 0 for root in report.status(engine)["roots"])
+    except EnrichError:
+        return 0  # the check of the catalog says what is wrong with it

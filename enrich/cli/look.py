@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import datetime as dt
 import os
 import sys
 from typing import TYPE_CHECKING, Any
@@ -18,28 +19,46 @@ if TYPE_CHECKING:
 
 @click.command("status")
 @click.option("--failures", "limit", default=20, show_default=True, help="How many failures to list.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--follow", "is_followed", is_flag=True, help="Show it until stopped, as it changes.")
+@click.option(
+    "--interval",
+    default=1.0,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="With --follow: seconds from look to look.",
+)
+@click.option(
+    "--json", "as_json", is_flag=True, help="Print one JSON document; with --follow, a line for each change."
+)
 @setup_options
 @click.pass_obj
-def status_command(setup: Setup, limit: int, as_json: bool) -> None:
-    """Show counts by step and state, and what failed."""
+def status_command(setup: Setup, limit: int, is_followed: bool, interval: float, as_json: bool) -> int:
+    """Show counts by step and state, the roots, what lacks which annotation and why, and what failed."""
     from enrich.catalog import report
+    from enrich.cli import state
 
     engine = _engine(setup)
+    if is_followed:
+        from enrich.cli.follow import follow
+
+        return follow(engine, interval, as_json=as_json)
     status = report.status(engine)
+    lacking = report.lacking(engine)
     failures = report.failures(engine, limit)
     if as_json:
-        print_json({**status, "failures": failures})
-        return
-    files = ", ".join(f"{count} {state}" for state, count in sorted(status["files"].items()) if count)
-    click.echo(f"{status['assets']} assets; files: {files or 'none'}")
-    if status["steps"]:
-        print_table(list(status["steps"][0]), [list(row.values()) for row in status["steps"]], title="steps")
-    if failures:
-        print_table(list(failures[0]), [list(row.values()) for row in failures], title="failures")
-    runs = [[*row.values()] for row in status["runs"]]
-    if runs:
-        print_table(list(status["runs"][0]), runs, title="last runs")
+        print_json({**status, "lacking": lacking, "failures": failures})
+        return 0
+    click.echo(state.headline(status))
+    for section in state.sections(status, dt.datetime.now(dt.UTC)):
+        print_table(section.columns, section.rows, title=section.title)
+    for rows, title in (
+        (lacking, "lacking an annotation"),
+        (failures, "failures"),
+        (status["runs"], "last runs"),
+    ):
+        if rows:
+            print_table(list(rows[0]), [list(row.values()) for row in rows], title=title)
+    return 0
 
 
 @click.command("show")

@@ -8,11 +8,14 @@ import sys
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-__all__ = ["print_json", "print_table", "seconds", "visible"]
+if TYPE_CHECKING:
+    from rich.table import Table
+
+__all__ = ["as_table", "print_json", "print_json_line", "print_table", "seconds", "visible"]
 
 #: Categories that move the cursor, hide or reorder text: control, format, surrogate, unassigned.
 _INVISIBLE = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
@@ -35,22 +38,35 @@ def print_json(document: Any) -> None:
     click.echo(json.dumps(document, indent=2, ensure_ascii=False, default=_plain))
 
 
+def print_json_line(document: Any) -> None:
+    """Print one JSON document on a line of its own, for whoever reads a stream of them."""
+    click.echo(json.dumps(document, ensure_ascii=False, separators=(",", ":"), default=_plain))
+
+
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None = None) -> None:
     """Print rows under their column names; cut to the terminal's width only on a terminal."""
-    from rich.box import SIMPLE_HEAD
     from rich.console import Console
-    from rich.table import Table
 
     is_terminal = sys.stdout.isatty()
+    console = Console(
+        soft_wrap=not is_terminal, markup=False, highlight=False, width=None if is_terminal else 10_000
+    )
+    console.print(as_table(columns, rows, title=title, is_terminal=is_terminal))
+
+
+def as_table(
+    columns: Sequence[str], rows: Iterable[Sequence[Any]], *, title: str | None, is_terminal: bool
+) -> Table:
+    """Return rows under their column names, to be printed."""
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
     for column in columns:
         table.add_column(column, overflow="ellipsis" if is_terminal else "fold", no_wrap=not is_terminal)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    console = Console(
-        soft_wrap=not is_terminal, markup=False, highlight=False, width=None if is_terminal else 10_000
-    )
-    console.print(table)
+    return table
 
 
 def seconds(value: float) -> str:
@@ -59,7 +75,9 @@ def seconds(value: float) -> str:
         return f"{value * 1000:.0f} ms"
     if value < 120:
         return f"{value:.1f} s"
-    return f"{value / 60:.1f} min"
+    if value < 2 * 3600:
+        return f"{value / 60:.1f} min"
+    return f"{value / 3600:.1f} h" if value < 48 * 3600 else f"{value / 86400:.1f} days"
 
 
 def _cell(value: Any) -> str:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from enrich.cli.logs import FORMATS, set_up_logging
+from enrich.errors import ConfigError
 
 if TYPE_CHECKING:
     from enrich.settings import Settings
@@ -28,47 +29,25 @@ class Setup:
     overrides: dict[str, Any] = field(default_factory=dict)
     bundled_only: bool = False
     verbosity: int = 0
+    log_format: str | None = None
 
     def settings(self) -> Settings:
         """Set up logging and read the settings."""
         from enrich import settings
 
-        set_up_logging(self.verbosity)
+        set_up_logging(self.verbosity, self._log_format())
         config = self.config
         if config is None and os.environ.get("ENRICH_CONFIG"):
             config = Path(os.environ["ENRICH_CONFIG"])
         return settings.load(config, overrides=self.overrides)
 
-
-class _Stderr(logging.StreamHandler[TextIO]):
-    """Writes to whatever stderr is now: a progress bar puts itself in between."""
-
-    def __init__(self) -> None:
-        logging.Handler.__init__(self)
-
-    @property
-    def stream(self) -> TextIO:  # type: ignore[override]  # a plain attribute in the base class
-        return sys.stderr
-
-
-class _Visible(logging.Formatter):
-    def format(self, record: logging.LogRecord) -> str:
-        from enrich.cli.output import visible
-
-        return visible(super().format(record), keep="\n\t")
-
-
-def set_up_logging(verbosity: int) -> None:
-    """Log to stderr: warnings, or more with -v and -vv."""
-    level = {-1: logging.CRITICAL, 0: logging.WARNING, 1: logging.INFO}.get(verbosity, logging.DEBUG)
-    handler = _Stderr()
-    handler.setFormatter(_Visible("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    root = logging.getLogger("enrich")
-    root.handlers[:] = [handler]
-    root.propagate = False
-    root.setLevel(level)
-    if os.environ.get("ENRICH_TRACE", "") not in ("", "0"):
-        logging.getLogger("enrich.host").setLevel(logging.INFO)
+    def _log_format(self) -> str:
+        if self.log_format is not None:
+            return self.log_format
+        named = os.environ.get("ENRICH_LOG_FORMAT") or FORMATS[0]
+        if named not in FORMATS:
+            raise ConfigError(f"environment: ENRICH_LOG_FORMAT: {named!r} is not one of {', '.join(FORMATS)}")
+        return named
 
 
 def setup_options(function: F) -> F:
@@ -105,6 +84,13 @@ def setup_options(function: F) -> F:
             callback=_keep_verbosity,
             help="Log more; twice for everything.",
         ),
+        click.option(
+            "--log-format",
+            type=click.Choice(FORMATS),
+            expose_value=False,
+            callback=_keep_log_format,
+            help="How logs are written: lines for people (text), or one JSON object a line.",
+        ),
     ]
     for option in reversed(options):
         function = option(function)
@@ -131,6 +117,11 @@ def _keep_safe_mode(ctx: click.Context, param: click.Parameter, value: bool) -> 
 
 def _keep_verbosity(ctx: click.Context, param: click.Parameter, value: int) -> None:
     ctx.ensure_object(Setup).verbosity += value
+
+
+def _keep_log_format(ctx: click.Context, param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.ensure_object(Setup).log_format = value
 
 
 def parse_value(text: str) -> Any:

@@ -1,9 +1,8 @@
-"""``run`` and ``retry``: work, with its progress."""
+"""``run``, ``retry`` and ``watch``: work, with its progress."""
 
 from __future__ import annotations
 
 import contextlib
-import signal
 import sys
 import threading
 import time
@@ -13,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from enrich.cli.interrupts import interruptible, leave
+from enrich.cli.logs import complain
 from enrich.cli.output import print_json, print_table, seconds, visible
 from enrich.cli.setup import Setup, setup_options
 
@@ -44,6 +45,34 @@ def retry_command(setup: Setup, step: str | None, as_json: bool) -> int:
     return _work(setup, as_json, lambda app, stop, tick: app.retry(step, stop=stop, tick=tick))
 
 
+@click.command("watch")
+@setup_options
+@click.pass_obj
+def watch_command(setup: Setup) -> int:
+    """Look after the roots until SIGTERM or SIGINT: take in what arrives, work off the queue.
+
+    A first signal finishes what was begun, within drain_seconds; a second one ends at once. Nothing is
+    lost by either.
+    """
+    from enrich.app import build
+
+    app = build(setup.settings(), bundled_only=setup.bundled_only)
+    stop = threading.Event()
+
+    with interruptible(stop):
+        try:
+            app.watch(stop=stop, on_ready=lambda: _say_ready(app), on_stuck=lambda: leave(0))
+        finally:
+            app.close()
+    return 0
+
+
+def _say_ready(app: App) -> None:
+    if sys.stderr.isatty():  # a service manager is told otherwise, and logs are not interrupted
+        roots = ", ".join(visible(str(root.path)) for root in app.settings.roots)
+        click.echo(f"watching {roots}; stop with Ctrl-C", err=True)
+
+
 def _work(setup: Setup, as_json: bool, work: Callable[[App, threading.Event, Any], Progress]) -> int:
     from enrich.app import build
 
@@ -51,34 +80,15 @@ def _work(setup: Setup, as_json: bool, work: Callable[[App, threading.Event, Any
     stop = threading.Event()
     started = time.monotonic()
     try:
-        with _interruptible(stop) as interrupted, _bar(app) as tick:
+        with interruptible(stop) as interrupted, _bar(app) as tick:
             progress = work(app, stop, tick)
         _report(app, progress, time.monotonic() - started, as_json)
     finally:
         app.close()
     if interrupted:
-        click.echo("enrich: interrupted; what is left stays pending", err=True)
+        complain("interrupted; what is left stays pending")
         return 130
     return 1 if progress.failed else 0
-
-
-@contextlib.contextmanager
-def _interruptible(stop: threading.Event) -> Iterator[list[int]]:
-    """Let SIGINT and SIGTERM drain; a second one ends at once. Yields the signals that came."""
-    came: list[int] = []
-
-    def handle(number: int, frame: object) -> None:
-        came.append(number)
-        if len(came) > 1:
-            sys.exit(130)
-        stop.set()
-
-    before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -144,6 +154,9 @@ def _report(app: App, progress: Progress, elapsed_seconds: float, as_json: bool)
         + (f"; {progress.missing} now missing" if progress.missing else "")
         + f"\njobs: {_counts(progress.jobs) or 'none'}\nin {seconds(elapsed_seconds)}"
     )
+    paused_at = report.status(app.engine)["paused_at"]
+    if paused_at is not None:
+        click.echo(f"paused since {paused_at:%Y-%m-%d %H:%M:%S} UTC: jobs wait until you say: enrich resume")
     for path in progress.offline:
         click.echo(f"offline: {visible(str(path))} is gone or was emptied; nothing was marked as missing")
     if failures:

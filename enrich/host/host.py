@@ -165,18 +165,21 @@ class Host:
             raise BrokenPicture(str(trouble)) from trouble
         return None
 
-    def implements(self, hook: str) -> bool:
-        """Whether any plugin has this hook."""
-        return any(hook in plugin.hooks for plugin in self.plugins.values())
+    def implementing(self, hook: str) -> list[str]:
+        """Return the names of the plugins that have this hook."""
+        return [plugin.name for plugin in self.plugins.values() if hook in plugin.hooks]
 
     def notify(self, hook: str, **facts: Any) -> None:
         """Call an observer hook of every plugin in turn; a failure is logged and stops nobody."""
-        for plugin in self.plugins.values():
-            if hook in plugin.hooks:
-                try:
-                    guarded(plugin, self._caller(hook, plugin), **facts)
-                except EnrichError as error:
-                    log.warning("%s: %s", hook, error)
+        for name in self.implementing(hook):
+            self.tell(name, hook, **facts)
+
+    def tell(self, plugin: str, hook: str, **facts: Any) -> None:
+        """Call an observer hook of one plugin; a failure is logged."""
+        try:
+            guarded(self.plugins[plugin], self._caller(hook, self.plugins[plugin]), **facts)
+        except EnrichError as error:
+            log.warning("%s: %s", hook, error)
 
     def _find(self, step: str, name: str) -> Plugin:
         plugin = self.plugins.get(name)

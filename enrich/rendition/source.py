@@ -30,6 +30,25 @@ _FIRST_BYTES = max(HEAD_BYTES, 256 * 1024)
 _CHUNK_BYTES = 1024 * 1024
 
 _GONE = {errno.ENOENT, errno.ENOTDIR, errno.ESTALE}
+# What may go better in a while: a share or a machine out of breath.
+_PASSING = {
+    errno.EAGAIN,
+    errno.EBUSY,
+    errno.ECONNABORTED,
+    errno.ECONNRESET,
+    errno.EHOSTDOWN,
+    errno.EHOSTUNREACH,
+    errno.EINTR,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENETDOWN,
+    errno.ENETUNREACH,
+    errno.ENFILE,
+    errno.ENOLCK,
+    errno.ENOMEM,
+    errno.ENOTCONN,
+    errno.ETIMEDOUT,
+}
 _KINDS = (
     (stat.S_ISFIFO, "a pipe"),
     (stat.S_ISSOCK, "a socket"),
@@ -175,7 +194,7 @@ def os_error(error: OSError) -> FileError:
         return FileUnreadable(f"the file may not be read ({reason}): give this user the right to read it")
     if error.errno == errno.ELOOP:
         return FileUnreadable("the path is a loop of symbolic links: mend the link")
-    return FileUnreadable(f"reading the file failed: {reason}")
+    return FileUnreadable(f"reading the file failed: {reason}", retryable=error.errno in _PASSING)
 
 
 def _open(path: Path) -> tuple[int, os.stat_result]:

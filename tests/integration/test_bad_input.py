@@ -10,15 +10,17 @@ import struct
 import threading
 import time
 import zlib
+from collections import Counter
 from pathlib import Path
 
 import PIL.Image
 import pytest
 from workplace import Workplace
 
-from enrich import intake
 from enrich.catalog.clean import escape_path, unescape_path
 from enrich.catalog.writer import Writer
+from enrich.intake import Intake
+from enrich.reading import Reader
 from enrich.scan import Candidate
 
 #: Of linux/capability.h and linux/prctl.h.
@@ -171,9 +173,11 @@ def test_a_file_that_vanishes_before_it_is_decoded(place: Workplace) -> None:
     place.run()
     place.draw_many(9)
     progress = place.run()
-    assert (progress.jobs["done"], progress.jobs["failed"]) == (6, 1)
-    assert [row["error_kind"] for row in place.rows("SELECT error_kind FROM failures")] == ["vanished"]
-    assert place.run().missing == 1
+    assert (progress.jobs["done"], progress.jobs["failed"], progress.missing) == (6, 0, 1)
+    assert place.rows("SELECT * FROM failures") == [], "it is missing, and nobody failed"
+    waiting = place.rows("SELECT attempts FROM jobs WHERE state = 'pending'")
+    assert waiting == [{"attempts": 0}], "its job waits for it to come back, with all its attempts"
+    assert place.run().missing == 0
 
 
 def test_a_file_that_vanishes_before_it_is_read(place: Workplace) -> None:
@@ -183,9 +187,13 @@ def test_a_file_that_vanishes_before_it_is_read(place: Workplace) -> None:
     gone.unlink()
     place.run(good)
     writer = Writer(place.engine)
+    counted: Counter[str] = Counter()
     try:
-        taken = intake.Intake(writer, threads=2, max_pixels=10**6)
-        counted = taken.ingest(candidates, settle_seconds=0, stop=threading.Event())
+        taken = Intake(writer, Reader(max_pixels=10**6), threads=2, on_written=counted.update)
+        taken.start()
+        assert all(taken.offer(candidate, 0) for candidate in candidates)
+        assert taken.wait_idle(60)
+        taken.stop()
     finally:
         writer.close()
     assert counted == {"present": 1, "ignored": 1}, (

@@ -1,5 +1,8 @@
 """Files and assets: one picture is one asset, wherever it lies and whatever is written into it."""
 
+import dataclasses
+import datetime as dt
+import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -104,8 +107,8 @@ def test_failing_again_counts_and_recovering_forgets(catalog: Catalog) -> None:
 def test_missing_and_back(catalog: Catalog) -> None:
     catalog.ingest(file("a.png", "one"), file("b.png", "two"), file("c.txt"))
     ids = catalog.column("SELECT id FROM files WHERE path <> '/pictures/b.png'")
-    assert catalog.write(files.mark_missing, ids) == 2
-    assert catalog.write(files.mark_missing, ids) == 0, "they are missing already"
+    assert catalog.write(files.mark_missing, ids, NOW) == 2
+    assert catalog.write(files.mark_missing, ids, NOW) == 0, "they are missing already"
     assert states(catalog) == {"present": 1, "missing": 2}
     assert [asset.path for asset in catalog.claim()] == [ROOT / "b.png"], "nothing to read of the other"
     (back,) = catalog.ingest(file("elsewhere/a.png", "one"))
@@ -113,15 +116,51 @@ def test_missing_and_back(catalog: Catalog) -> None:
     assert [asset.path for asset in catalog.claim()] == [ROOT / "elsewhere/a.png"]
 
 
+def test_missing_says_since_when(catalog: Catalog) -> None:
+    catalog.ingest(file("a.png", "one"), file("b.png", "two"))
+    since = report.show(catalog.engine, "file", 1)["file"]["missing_at"]
+    assert since is None
+    catalog.write(files.mark_missing, [1], NOW)
+    catalog.write(files.mark_missing, [1], NOW + dt.timedelta(hours=1))
+    assert report.show(catalog.engine, "file", 1)["file"]["missing_at"] == NOW, "the first time"
+    assert report.show(catalog.engine, "file", 2)["file"]["missing_at"] is None
+    catalog.ingest(file("a.png", "one"))
+    assert report.show(catalog.engine, "file", 1)["file"]["missing_at"] is None
+
+
+def test_known_at_paths(catalog: Catalog) -> None:
+    odd = os.fsdecode(b"\xe9\\.png")
+    catalog.ingest(file("a.png", "one"), file("in/b.png", "two"), file(odd, "three"))
+    wanted = [ROOT / "in/b.png", ROOT / odd, ROOT / "none.png", *(ROOT / str(n) for n in range(20_000))]
+    with catalog.engine.connect() as connection:
+        found = files.known_at(connection, wanted)
+        assert files.known_at(connection, []) == {}
+        of_folder = files.known(connection, ["/pictures/in"])["/pictures/in"]
+    assert set(found) == {ROOT / "in/b.png", ROOT / odd}
+    assert found[ROOT / "in/b.png"] == of_folder["/pictures/in/b.png"]
+
+
+def test_examples_are_old_and_new_ones_that_are_present(catalog: Catalog) -> None:
+    catalog.ingest(*(file(f"{n}.png", str(n)) for n in range(10)), file("note.txt"))
+    catalog.ingest(dataclasses.replace(file("else/x.png", "x"), root=ROOT / "else"))
+    catalog.write(files.mark_missing, [1, 10], NOW)
+    with catalog.engine.connect() as connection:
+        names = [path.name for path in files.examples(connection, ROOT, 5)]
+        assert names == ["1.png", "2.png", "3.png", "8.png", "7.png"]
+        assert len(files.examples(connection, ROOT, 100)) == 8, "none twice"
+        assert files.examples(connection, ROOT / "nowhere", 5) == []
+
+
 def test_a_folder_of_sixty_six_thousand_goes_missing(catalog: Catalog) -> None:
     """More than a statement takes parameters: PostgreSQL counts them in 16 bits."""
     catalog.ingest(file("a.png", "one"))
-    assert catalog.write(files.mark_missing, range(66_000)) == 1
+    assert catalog.write(files.mark_missing, range(66_000), NOW) == 1
 
 
 def test_an_original_that_cannot_be_decoded_fails_all_its_files(catalog: Catalog) -> None:
     catalog.ingest(file("a.png", "one"), file("b.png", "one"), file("c.png", "two"))
-    catalog.write(files.mark_missing, catalog.column("SELECT id FROM files WHERE path = '/pictures/b.png'"))
+    ids = catalog.column("SELECT id FROM files WHERE path = '/pictures/b.png'")
+    catalog.write(files.mark_missing, ids, NOW)
     assert catalog.write(files.fail_original, 1, "broken", "cut off") == 1
     assert states(catalog) == {"present": 1, "missing": 1, "failed": 1}
     assert catalog.write(files.fail_original, 1, "broken", "cut off") == 0

@@ -7,11 +7,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import alembic.command
 import enrich.migrations
 import pytest
 import sqlalchemy as sa
 from alembic.script import ScriptDirectory
-from catalog_kit import Catalog
+from catalog_kit import Catalog, file, step
 
 from enrich.catalog import schema
 from enrich.catalog.engine import create_engine, writing
@@ -21,10 +22,10 @@ from enrich.errors import CatalogError, CatalogMissing, ConfigError
 # What was promised of each table; it may have more.
 TABLES = {
     "files": "id asset_id root path path_digest folder size_bytes modified_ns changed_ns inode sha256 sha1 "
-    "media_type state error_kind error attempts seen_at",
+    "media_type state error_kind error attempts seen_at missing_at",
     "assets": "id image_hash perceptual_hash media_type width_px height_px orientation pages taken_at "
     "taken_offset_minutes camera latitude longitude embedded ingested_at",
-    "steps": "name hook plugin model generator_id options is_active",
+    "steps": "name hook plugin model generator_id options is_active trouble paused_until",
     "jobs": "id asset_id step state reason attempts priority retry_at lease_expires_at worker error_kind "
     "error created_at updated_at",
     "generators": "id hook plugin plugin_revision model model_revision options options_digest",
@@ -33,6 +34,9 @@ TABLES = {
     "question is_empty provider elapsed_ms created_at superseded_at",
     "tags": "annotation_id asset_id name confidence",
     "embeddings": "annotation_id asset_id generator_id dimensions vector",
+    "roots": "path state reason mode device owner folders watches events_seen events_lost rescued scanned_at "
+    "updated_at",
+    "controls": "name changed_at",
 }
 # And of each view; these are for people, who see exactly this.
 PROVENANCE = " step model created_at is_stale"
@@ -89,6 +93,71 @@ def test_upgrade_from_empty_and_again(catalog_url: str) -> None:
     schema.ensure(engine)
     assert schema.revision(engine) == schema.HEAD
     engine.dispose()
+
+
+def upgrade_to(engine: sa.Engine, revision: str) -> None:
+    with writing(engine).begin() as connection:
+        alembic.command.upgrade(schema._config(connection), revision)
+
+
+#: One row of each table of the first release.
+FIRST_RELEASE = """
+    INSERT INTO assets (id, image_hash, media_type, width_px, height_px, pages, ingested_at)
+        VALUES (7, 'hash', 'image/png', 8, 6, 1, '2026-01-02');
+    INSERT INTO files (id, asset_id, root, path, path_digest, folder, size_bytes, modified_ns, changed_ns,
+            inode, state, seen_at)
+        VALUES (3, 7, '/p', '/p/a.png', 'digest', '/p', 9, 1, 1, 1, 'missing', '2026-01-02');
+    INSERT INTO generators VALUES (1, 'enrich_tag', 'tags', '1', '', '', '{}', '0');
+    INSERT INTO steps (name, hook, plugin, model, generator_id, options, priority, position, is_active)
+        VALUES ('tags', 'enrich_tag', 'tags', '', 1, '{}', 0, 0, true);
+    INSERT INTO runs VALUES (1, 'run', '2026-01-02', NULL, '0', 'here');
+    INSERT INTO jobs (id, asset_id, step, state, attempts, priority, generator_id, created_at, updated_at)
+        VALUES (5, 7, 'tags', 'done', 1, 0, 1, '2026-01-02', '2026-01-02');
+    INSERT INTO annotations (id, asset_id, step, item, page, generator_id, run_id, kind, text, is_empty,
+            created_at)
+        VALUES (1, 7, 'tags', '', 0, 1, 1, 'caption', 'A dog, 100 %', false, '2026-01-02');
+    INSERT INTO tags VALUES (1, 'dog', 7, 0.5);
+    INSERT INTO counters VALUES ('', 'missing', 0, 1), ('tags', 'done', 1, 1)
+"""
+
+
+def test_upgrade_from_the_first_release_keeps_every_row(catalog_url: str) -> None:
+    engine = create_engine(catalog_url)
+    upgrade_to(engine, "0001")
+    with writing(engine).begin() as connection:
+        for statement in FIRST_RELEASE.split(";"):
+            connection.execute(sa.text(statement))
+    tables = sorted({*TABLES, "counters"} & set(sa.inspect(engine).get_table_names()))
+
+    def rows() -> dict[str, list[dict[str, object]]]:
+        with engine.connect() as connection:
+            return {
+                table: [dict(row) for row in connection.execute(sa.text(f"SELECT * FROM {table}")).mappings()]
+                for table in (*tables, *VIEWS)
+            }
+
+    before = rows()
+    assert [table for table in tables if not before[table]] == ["embeddings"]
+    schema.upgrade(engine)
+    assert schema.revision(engine) == schema.HEAD
+    assert schema.differences(engine) == []
+    after = rows()
+    assert after["files"][0].pop("missing_at") is None
+    assert [after["steps"][0].pop(name) for name in ("trouble", "paused_until")] == [None, None]
+    assert after == before
+    with pytest.raises(sa.exc.IntegrityError), writing(engine).begin() as connection:
+        connection.execute(sa.text("DELETE FROM assets"))  # foreign keys hold as before
+    engine.dispose()
+
+
+def test_numbers_of_assets_and_jobs_are_not_given_twice(catalog: Catalog) -> None:
+    catalog.sync(step("a"))
+    catalog.ingest(file("a.png", "one"))
+    with writing(catalog.engine).begin() as connection:
+        for table in ("files", "jobs", "assets", "counters"):
+            connection.execute(sa.text(f"DELETE FROM {table}"))
+    catalog.ingest(file("b.png", "two"))
+    assert catalog.rows("SELECT id, asset_id FROM jobs") == [{"id": 2, "asset_id": 2}]
 
 
 def test_processes_that_start_at_once_make_one_schema(catalog_url: str) -> None:

@@ -1,6 +1,8 @@
 """Steps as configured, from run to run."""
 
-from catalog_kit import Catalog, file, said, step
+from catalog_kit import NOW, Catalog, file, said, step
+
+from enrich.catalog import report, steps
 
 
 def test_a_new_step_has_a_job_for_every_asset(catalog: Catalog) -> None:
@@ -69,3 +71,15 @@ def test_coverage_is_in_the_order_of_the_configuration(catalog: Catalog) -> None
     for order in (["b", "a", "c"], ["c", "b", "a"]):
         catalog.sync(*map(step, order))
         assert catalog.column("SELECT step FROM coverage") == order
+
+
+def test_trouble_is_said_of_its_step_until_it_is_over(catalog: Catalog) -> None:
+    catalog.sync(step("a"), step("b"))
+    catalog.write(steps.set_trouble, "a", "the model is broken", NOW)
+    catalog.sync(step("a", priority=3), step("b"))
+    shown = {
+        row["step"]: (row["trouble"], row["paused_until"]) for row in report.status(catalog.engine)["steps"]
+    }
+    assert shown == {"a": ("the model is broken", NOW), "b": (None, None)}
+    catalog.write(steps.set_trouble, "a", None, None)
+    assert [row["paused_until"] for row in report.status(catalog.engine)["steps"]] == [None, None]

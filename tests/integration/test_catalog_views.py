@@ -206,9 +206,9 @@ def test_stale_when_the_generator_changes_and_fresh_when_it_is_back(described: C
 def test_a_missing_file_is_nobodys_path(described: Catalog) -> None:
     described.annotate(1, "caption", said("caption", text="A dog."))
     ids = described.column("SELECT id FROM files WHERE path = '/pictures/a.png'")
-    assert described.write(files.mark_missing, ids) == 1
+    assert described.write(files.mark_missing, ids, NOW) == 1
     assert described.column("SELECT path FROM captions") == ["/pictures/b.png"]
-    described.write(files.mark_missing, described.column("SELECT id FROM files"))
+    described.write(files.mark_missing, described.column("SELECT id FROM files"), NOW)
     assert described.column("SELECT path FROM captions") == [None], "the caption stays"
 
 

@@ -15,7 +15,7 @@ from enrich.catalog import files, queue, report
 from enrich.catalog.engine import writing
 from enrich.catalog.queue import CRASH_ATTEMPTS, WORKER_DIED, ClaimedAsset
 from enrich.catalog.record import JobResult
-from enrich.worker import is_gone, worker_name
+from enrich.lease import is_gone, worker_name
 
 
 def later(seconds: float) -> dt.datetime:
@@ -93,7 +93,7 @@ def test_a_retry_is_not_due_before_its_time(catalog: Catalog) -> None:
 
 def test_nothing_is_due_of_an_asset_without_a_file(catalog: Catalog) -> None:
     fill(catalog, 1)
-    catalog.write(files.mark_missing, [1])
+    catalog.write(files.mark_missing, [1], NOW)
     assert catalog.claim() == []
     with catalog.engine.connect() as connection:
         assert queue.seconds_to_next(connection, ["a", "b"], NOW) is None
@@ -128,14 +128,15 @@ def test_a_heartbeat_keeps_the_lease(catalog: Catalog) -> None:
     catalog.claim(lease_seconds=60)
     assert catalog.write(queue.heartbeat, "one", 60, later(50)) == 1
     assert catalog.write(queue.heartbeat, "other", 60, later(50)) == 0
-    assert catalog.write(queue.reclaim, [], later(100)) == 0
-    assert catalog.write(queue.reclaim, [], later(111)) == 1
+    assert catalog.write(queue.leases) == {"one": later(110)}
+    assert catalog.write(queue.reclaim, ["other"], later(100)) == 0
+    assert catalog.write(queue.reclaim, ["one"], later(111)) == 1
 
 
 def test_a_late_result_is_refused(catalog: Catalog) -> None:
     fill(catalog, 1, step("a"))
     (mine,) = catalog.claim("slow")
-    catalog.write(queue.reclaim, [], later(61))
+    catalog.write(queue.reclaim, ["slow"], later(61))
     late = {"worker": "slow", "annotations": [said("caption", text="late")]}
     assert catalog.finish(mine, **late) == [], "pending again"
     (theirs,) = catalog.claim("quick", now=later(62))
@@ -148,7 +149,7 @@ def test_a_late_result_is_refused(catalog: Catalog) -> None:
 def test_an_earlier_attempt_of_the_same_worker_is_late_as_well(catalog: Catalog) -> None:
     fill(catalog, 1, step("a"))
     (first,) = catalog.claim()
-    catalog.write(queue.reclaim, [], later(61))
+    catalog.write(queue.reclaim, ["one"], later(61))
     (second,) = catalog.claim(now=later(62))
     assert catalog.finish(first, "failed", error_kind="x", error="x") == []
     assert len(catalog.finish(second)) == 1
@@ -157,7 +158,7 @@ def test_an_earlier_attempt_of_the_same_worker_is_late_as_well(catalog: Catalog)
 def test_one_late_result_does_not_spoil_its_batch(catalog: Catalog) -> None:
     fill(catalog, 2, step("a"))
     one, two = catalog.claim()
-    catalog.write(queue.reclaim, [], later(61))
+    catalog.write(queue.reclaim, ["one"], later(61))
     (again,) = catalog.claim(limit=1, now=later(62))
     assert again.id == one.id
     written = catalog.record(
@@ -206,7 +207,7 @@ def test_release_is_as_if_never_claimed(catalog: Catalog) -> None:
     fill(catalog, 2, step("a"))
     catalog.claim("one", limit=1)
     catalog.claim("two", limit=1)
-    assert sorted(catalog.write(queue.workers)) == ["one", "two"]
+    assert sorted(catalog.write(queue.leases)) == ["one", "two"]
     assert catalog.write(queue.held, "one")
     assert catalog.write(queue.release, "one", NOW) == 1
     assert not catalog.write(queue.held, "one")
@@ -277,7 +278,7 @@ def test_retry_takes_failed_and_unreadable_jobs_of_a_step_or_all(catalog: Catalo
 
 
 def test_a_worker_is_gone_when_its_process_is() -> None:
-    command = "from enrich.worker import worker_name; print(worker_name(), flush=True); input()"
+    command = "from enrich.lease import worker_name; print(worker_name(), flush=True); input()"
     process = subprocess.Popen(
         [sys.executable, "-c", command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )

@@ -70,6 +70,7 @@ def test_a_folder_becomes_rows_and_a_second_run_does_nothing(place: Workplace) -
     assert status["assets"] == 2
     assert counted(status["files"]) == {"present": 3, "ignored": 1}
     light = {"pending": 0, "running": 0, "done": 2, "skipped": 0, "failed": 0, "stale": 0}
+    light |= {"trouble": None, "paused_until": None}
     assert status["steps"] == [{"step": "light", **light}]
 
 

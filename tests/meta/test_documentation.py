@@ -14,7 +14,7 @@ import pytest
 from enrich import hookspecs
 from enrich.cli import cli
 from enrich.cli.setup import setup_options
-from enrich.settings import Root, Settings, Step
+from enrich.settings import Metrics, Root, Settings, Step
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
@@ -55,7 +55,8 @@ def default(name: str, field: pydantic.fields.FieldInfo) -> str:
 
 
 @pytest.mark.parametrize(
-    ("heading", "model"), [("Top level", Settings), ("`roots`", Root), ("`steps`", Step)]
+    ("heading", "model"),
+    [("Top level", Settings), ("`metrics`", Metrics), ("`roots`", Root), ("`steps`", Step)],
 )
 def test_every_setting_is_documented_with_its_default(heading: str, model: type[pydantic.BaseModel]) -> None:
     expected = [

@@ -19,7 +19,19 @@ ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted([*(ROOT / "enrich").rglob("*.py"), *(ROOT / "plugins").glob("*.py")])
 
 #: What is dear to import, or has its one home.
-HEAVY = {"PIL", "alembic", "numpy", "onnxruntime", "pluggy", "pydantic", "rich", "sqlalchemy", "yaml"}
+HEAVY = {
+    "PIL",
+    "alembic",
+    "numpy",
+    "onnxruntime",
+    "pluggy",
+    "prometheus_client",
+    "pydantic",
+    "rich",
+    "sqlalchemy",
+    "watchdog",
+    "yaml",
+}
 
 
 def exported(tree: ast.Module) -> list[str] | None:

@@ -316,7 +316,7 @@ def test_nothing_of_a_plugin_with_one_misspelt_hook_is_called() -> None:
 
     host = hosting(of("typo", enrich_startup, enrich_tags))
     host.notify("enrich_startup")
-    assert not host.implements("enrich_startup")
+    assert not host.implementing("enrich_startup")
 
 
 def test_an_argument_that_nobody_offers_is_named_with_those_that_are() -> None:
@@ -532,7 +532,7 @@ def opener(name: str, opens: str | Exception, asked: list[str]) -> Candidate:
 def test_decoders_are_asked_in_the_order_of_loading_until_one_opens() -> None:
     asked: list[str] = []
     host = hosting(*(opener(name, kind, asked) for name, kind in [("a", "x/a"), ("b", "x/b"), ("c", "x/b")]))
-    assert host.implements("enrich_open")
+    assert host.implementing("enrich_open")
     opened = host.open_original(Path("f"), "x/b")
     assert opened is not None
     assert len(opened) == 1

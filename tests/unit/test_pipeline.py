@@ -60,7 +60,8 @@ class Originals:
 
 def claimed(number: int, *steps: str, attempts: int = 1, said: tuple[Said, ...] = ()) -> ClaimedAsset:
     jobs = tuple(ClaimedJob(100 * number + index, step, attempts) for index, step in enumerate(steps))
-    return ClaimedAsset(number, Path(f"{number}.png"), "image/png", {"title": "t"}, jobs, said)
+    path = Path(f"{number}.png")
+    return ClaimedAsset(number, Path("."), path, 9, 1, 1, "image/png", {"title": "t"}, jobs, said)
 
 
 def pipeline(
@@ -258,12 +259,14 @@ def test_an_original_that_cannot_be_decoded_is_one_broken_file_and_skipped_jobs(
     assert [job.state for job in eight.jobs] == ["done"]
 
 
-@pytest.mark.parametrize(("attempts", "state"), [(1, "pending"), (3, "failed")])
-def test_an_original_that_vanished_is_looked_for_again(attempts: int, state: str) -> None:
+@pytest.mark.parametrize("attempts", [1, 3])
+def test_an_original_that_vanished_is_nobodys_failure(attempts: int) -> None:
     originals = Originals(errors={7: FileVanished("gone")})
     (result,) = run(pipeline(one=saying("1")), [claimed(7, "one", attempts=attempts)], originals)
     assert result.broken is None
-    assert (result.jobs[0].state, result.jobs[0].error_kind) == (state, "vanished")
+    assert result.is_doubted
+    assert (result.jobs[0].state, result.jobs[0].error_kind) == ("pending", "vanished")
+    assert not result.jobs[0].is_counted
 
 
 def paging(refused: int | None = None, skipped: Sequence[int] = ()) -> Callable[..., Any]:

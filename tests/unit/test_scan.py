@@ -55,7 +55,7 @@ class Found:
     """All of a scan's changes at once."""
 
     def __init__(self, top: Path, catalog: Catalog | None = None, rules: Rules | None = None) -> None:
-        self.scan = Scan(top, top, rules or Rules(), catalog or Catalog())
+        self.scan = Scan(top, [top], rules or Rules(), catalog or Catalog())
         changes = list(self.scan.changes())
         self.candidates: list[Candidate] = [item for change in changes for item in change.candidates]
         self.missing = sorted(number for change in changes for number in change.missing_ids)
@@ -140,7 +140,7 @@ def test_folders_are_asked_for_many_at_a_time(tmp_path: Path) -> None:
 
 
 def test_only_a_part_of_a_root_may_be_looked_through(top: Path) -> None:
-    scan = Scan(top, top / "a" / "b", Rules(), Catalog())
+    scan = Scan(top, [top / "a" / "b"], Rules(), Catalog())
     ((candidate,),) = [change.candidates for change in scan.changes()]
     assert (candidate.root, candidate.path.name) == (top, "three.jpg")
 
@@ -236,7 +236,7 @@ def test_what_goes_away_during_the_scan_is_missing(top: Path, follow_symlinks: b
 
             return remove if folder == str(top) else super().of_folder(folder)
 
-    changes = list(Scan(top, top, Removing(follow_symlinks=follow_symlinks), catalog).changes())
+    changes = list(Scan(top, [top], Removing(follow_symlinks=follow_symlinks), catalog).changes())
     missing = [number for change in changes for number in change.missing_ids]
     assert missing == gone
 

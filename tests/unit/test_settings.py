@@ -88,6 +88,14 @@ def test_a_list_of_the_environment_is_json_and_replaces_the_files(
         ("1: one\n", 1, "1: unknown key"),
         ("device: cpu\nbatch_size: 1\ndevice: cuda\n", 3, "device: the same key is in line 1"),
         ("steps:\n  ocr: {plugin: ocr}\n  ocr: {plugin: tags}\n", 3, "steps.ocr: the same key is in line 2"),
+        ("drain_seconds: -1\n", 1, "drain_seconds: "),
+        ("drain_seconds: .inf\n", 1, "drain_seconds: "),
+        ("drain_seconds: .nan\n", 1, "drain_seconds: "),
+        ("roots: [{path: a, rescan_seconds: .inf}]\n", 1, "roots.0.rescan_seconds: "),
+        ("metrics:\n  port: 70000\n", 2, "metrics.port: "),
+        ("metrics: 9464\n", 1, "metrics: "),
+        ("metrics: {file: 3}\n", 1, "metrics.file: "),
+        ("metrics: {path: enrich.prom}\n", 1, "metrics.path: unknown key"),
         ("device: cpu\n  batch_size: 1\n", 2, "not YAML: "),
         ("- device\n", 1, "the file must hold keys and values"),
         ("device\n", 1, "the file must hold keys and values"),
@@ -152,7 +160,7 @@ def test_a_wrong_file_is_not_blamed_on_the_command_line(
 
 
 def test_sections_with_every_entry_commented_out_are_empty(config: Path) -> None:
-    config.write_text("plugin_dirs:\nroots:\n# - path: inbox\nsteps:\n")
+    config.write_text("plugin_dirs:\nroots:\n# - path: inbox\nsteps:\nmetrics:\n  # port: 1\n")
     loaded = settings.load(config)
     assert (loaded.plugin_dirs, loaded.roots, loaded.steps) == ((), (), {})
 
@@ -170,20 +178,25 @@ def test_relative_paths_of_the_file_are_relative_to_it_and_all_others_to_the_wor
     config = tmp_path / "etc" / "config.yaml"
     config.write_text(
         "catalog: sqlite:///c.db\nmodels_dir: ../models\nplugin_dirs: [mine]\nroots: [{path: inbox}]\n"
+        "metrics: {file: enrich.prom}\n"
     )
     loaded = settings.load(config, folder=tmp_path)
     assert loaded.catalog == f"sqlite:///{tmp_path}/etc/c.db"
     assert loaded.models_dir == tmp_path / "models"
     assert loaded.plugin_dirs == (tmp_path / "etc" / "mine",)
     assert loaded.roots[0].path == tmp_path / "etc" / "inbox"
+    assert loaded.metrics.file == tmp_path / "etc" / "enrich.prom"
 
     monkeypatch.setenv("ENRICH_MODELS_DIR", "models")
     loaded = settings.load(
-        config, folder=tmp_path, overrides={"catalog": "sqlite:///d.db", "plugin_dirs": ["x"]}
+        config,
+        folder=tmp_path,
+        overrides={"catalog": "sqlite:///d.db", "plugin_dirs": ["x"], "metrics.file": "y.prom"},
     )
     assert loaded.catalog == f"sqlite:///{tmp_path}/d.db"
     assert loaded.models_dir == tmp_path / "models"
     assert loaded.plugin_dirs == (tmp_path / "x",)
+    assert loaded.metrics.file == tmp_path / "y.prom"
 
 
 @pytest.mark.parametrize(
@@ -192,6 +205,39 @@ def test_relative_paths_of_the_file_are_relative_to_it_and_all_others_to_the_wor
 def test_a_url_without_a_relative_path_stays_as_it_is(config: Path, url: str) -> None:
     config.write_text(f"catalog: '{url}'\n")
     assert settings.load(config).catalog == url
+
+
+@pytest.mark.parametrize(
+    ("paths", "index", "said"),
+    [
+        (("a", "b", "a"), 2, "{a} is a root already (roots.0)"),
+        (("a", "b", "./c/../a/"), 2, "{a} is a root already (roots.0)"),
+        (("a", "b", "a/in/deep"), 2, "{a}/in/deep lies inside the root {a}, which covers it"),
+        (("a/in", "b", "a"), 0, "{a}/in lies inside the root {a}, which covers it"),
+        (("/", "b"), 1, "{b} lies inside the root /, which covers it"),
+    ],
+)
+def test_roots_that_overlap_are_both_named(
+    config: Path, paths: tuple[str, ...], index: int, said: str
+) -> None:
+    expected = said.format(a=config.parent / "a", b=config.parent / "b")
+    text = "roots:\n" + "".join(f"- path: {path}\n" for path in paths)
+    assert complaint(config, text) == f"{config}, line {index + 2}: roots.{index}.path: {expected}"
+
+
+def test_roots_that_overlap_are_blamed_on_whoever_named_them(
+    config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config.write_text("roots: [{path: a}]\n")
+    monkeypatch.setenv("ENRICH_ROOTS", '[{"path": "/p/in"}, {"path": "/p"}]')
+    assert complaint(config).startswith("environment: ENRICH_ROOTS: /p/in lies inside the root /p")
+    given = [{"path": "/q"}, {"path": "/q"}]
+    assert complaint(config, roots=given).startswith("command line: roots.1.path: /q is a root already")
+
+
+def test_roots_with_names_that_begin_alike_do_not_overlap(config: Path) -> None:
+    config.write_text("roots: [{path: a}, {path: ab}, {path: b/a}]\n")
+    assert len(settings.load(config).roots) == 3
 
 
 def test_home_is_expanded_and_links_keep_their_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -223,7 +269,12 @@ def test_without_any_file_the_samples_steps_run_and_nothing_is_watched(tmp_path:
 def test_settings_cannot_be_changed(config: Path) -> None:
     config.write_text("roots: [{path: a}]\nsteps: {ocr: {plugin: ocr}}\n")
     loaded = settings.load(config)
-    for section, key in ((loaded, "device"), (loaded.roots[0], "mode"), (loaded.steps["ocr"], "model")):
+    for section, key in (
+        (loaded, "device"),
+        (loaded.metrics, "port"),
+        (loaded.roots[0], "mode"),
+        (loaded.steps["ocr"], "model"),
+    ):
         with pytest.raises(pydantic.ValidationError, match="frozen"):
             setattr(section, key, "cpu")
 

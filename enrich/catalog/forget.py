@@ -1,0 +1,122 @@
+"""Erasing all that is known of some assets: the only way by which rows are deleted."""
+
+from __future__ import annotations
+
+from collections import Counter as Tally
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import sqlalchemy as sa
+
+from enrich.catalog import counters
+from enrich.catalog.engine import BUSY_TIMEOUT_SECONDS, translated, writing
+from enrich.catalog.files import MAX_PARAMETERS
+from enrich.catalog.tables import Annotation, Asset, Embedding, File, Job, Tag
+
+__all__ = ["Forgotten", "forget"]
+
+#: How long to wait for readers that keep SQLite's log from being emptied.
+SCRUB_SECONDS = 5.0
+
+
+@dataclass(slots=True)
+class Forgotten:
+    """What was erased: how many rows of which table, and the files by escaped path with root and state.
+
+    ``is_scrubbed`` is False while somebody who reads keeps SQLite from emptying its log, in which
+    the texts stand until it is: at the latest once the last process that uses the catalog ends.
+    """
+
+    rows: Tally[str] = field(default_factory=Tally)
+    files: dict[str, tuple[str, str]] = field(default_factory=dict)
+    is_scrubbed: bool = True
+
+
+def forget(engine: sa.Engine, asset_ids: Iterable[int], file_ids: Iterable[int] = ()) -> Forgotten:
+    """Erase assets with everything about them, and files that are no assets.
+
+    One transaction: all of it or nothing. A job of theirs that is under way finds its fence closed.
+    On SQLite what is erased is overwritten with zeros, and the log that still holds it is emptied.
+    PostgreSQL keeps the bytes until it vacuums the tables and uses their place again.
+
+    Parameters
+    ----------
+    engine : sqlalchemy.Engine
+        The catalog.
+    asset_ids : iterable of int
+        The assets.
+    file_ids : iterable of int
+        Files, whose assets, if they have any, stay.
+
+    Raises
+    ------
+    CatalogBusy
+        The database does not answer. Retryable.
+    """
+    forgotten = Forgotten()
+    with translated(), writing(engine).connect() as connection:
+        is_sqlite = connection.dialect.name == "sqlite"
+        if is_sqlite:
+            _execute(connection, "PRAGMA secure_delete=ON")
+        with connection.begin():
+            for ids in _portions(asset_ids):
+                _erase_assets(connection, ids, forgotten)
+            for ids in _portions(file_ids):
+                _erase_files(connection, File.id.in_(ids), forgotten)
+        if is_sqlite:
+            forgotten.is_scrubbed = _empty_log(connection)
+    return forgotten
+
+
+def _empty_log(connection: sa.Connection) -> bool:
+    """Move SQLite's log into the database and cut it off; return whether readers let that happen."""
+    _execute(connection, f"PRAGMA busy_timeout={int(SCRUB_SECONDS * 1000)}")
+    try:
+        is_busy, _, _ = _execute(connection, "PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        _execute(connection, f"PRAGMA busy_timeout={BUSY_TIMEOUT_SECONDS * 1000}")
+    return not is_busy
+
+
+def _execute(connection: sa.Connection, pragma: str) -> Any:
+    # Past SQLAlchemy, which would begin a transaction first; neither pragma works inside one.
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    return driver.execute(pragma).fetchone()
+
+
+def _portions(ids: Iterable[int]) -> Iterator[list[int]]:
+    wanted = sorted(set(ids))
+    for start in range(0, len(wanted), MAX_PARAMETERS):
+        yield wanted[start : start + MAX_PARAMETERS]
+
+
+def _erase_assets(connection: sa.Connection, ids: list[int], forgotten: Forgotten) -> None:
+    annotations = sa.select(Annotation.id).where(Annotation.asset_id.in_(ids))
+    _delete(connection, Tag, Tag.annotation_id.in_(annotations), forgotten)
+    _delete(connection, Embedding, Embedding.annotation_id.in_(annotations), forgotten)
+    _delete(connection, Annotation, Annotation.asset_id.in_(ids), forgotten)
+    deltas: Tally[tuple[str, str, int]] = Tally()
+    of_assets = sa.select(Job.step, Job.state, Job.generator_id).where(Job.asset_id.in_(ids))
+    for step, state, generator_id in connection.execute(of_assets):
+        deltas[step, state, counters.generator_of(state, generator_id)] -= 1
+    counters.add(connection, deltas)
+    _delete(connection, Job, Job.asset_id.in_(ids), forgotten)
+    _erase_files(connection, File.asset_id.in_(ids), forgotten)
+    _delete(connection, Asset, Asset.id.in_(ids), forgotten)
+
+
+def _erase_files(connection: sa.Connection, condition: sa.ColumnElement[bool], forgotten: Forgotten) -> None:
+    deltas: Tally[tuple[str, str, int]] = Tally()
+    for root, path, state in connection.execute(sa.select(File.root, File.path, File.state).where(condition)):
+        forgotten.files[path] = (root, state)
+        deltas[counters.FILES, state, 0] -= 1
+    counters.add(connection, deltas)
+    _delete(connection, File, condition, forgotten)
+
+
+def _delete(
+    connection: sa.Connection, table: Any, condition: sa.ColumnElement[bool], forgotten: Forgotten
+) -> None:
+    forgotten.rows[table.__tablename__] += connection.execute(sa.delete(table).where(condition)).rowcount
