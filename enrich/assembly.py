@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from enrich.host import BoundStep, Host
+    from enrich.rendition import Opener
     from enrich.settings import Settings
 
 __all__ = ["Listeners", "Parts", "assemble"]
@@ -102,42 +103,25 @@ def assemble(
         generator_ids, run_id = writer.write(lambda connection: _begin(connection, steps, kind))
         stack.callback(_end_run, writer, run_id)
         opener = host.open_original if host.implementing("enrich_open") else None
-        decoder = DecoderPool(
-            threads=settings.threads,
-            max_pixels=settings.max_pixels,
-            budget=DecodeBudget(DECODE_BYTES),
-            opener=opener,
-        )
+        decoder = _decoder(settings, opener)
         stack.callback(decoder.close)
         host.notify("enrich_startup")
         stack.callback(host.notify, "enrich_shutdown")
         observers = Observers(host)
         stack.callback(observers.close, OBSERVERS_SECONDS)
-        names = [step.name for step in steps]
         pipeline = Pipeline(host, steps, generator_ids, max_attempts=settings.max_attempts)
-        breaker = Breaker(names) if is_daemon else None
-        name = worker_name()
+        breaker = Breaker([step.name for step in steps]) if is_daemon else None
         recorder = Recorder(
             writer,
             pipeline,
-            worker=name,
+            worker=worker_name(),
             run_id=run_id,
             breaker=breaker,
             on_annotated=observers.of("enrich_annotated", "asset_id", "step"),
             on_recorded=listeners.on_recorded,
             on_doubt=listeners.on_doubt,
         )
-        worker = Worker(
-            name,
-            writer,
-            pipeline,
-            decoder,
-            recorder,
-            steps=names,
-            batch_size=settings.batch_size,
-            lease_seconds=settings.lease_seconds,
-            breaker=breaker,
-        )
+        worker = _worker(settings, writer, pipeline, decoder, recorder, breaker, steps)
 
         def written(states: Tally[str]) -> None:
             listeners.on_written(states)
@@ -151,6 +135,33 @@ def assemble(
             on_written=written,
         )
         yield Parts(writer, intake, worker)
+
+
+def _decoder(settings: Settings, opener: Opener | None) -> DecoderPool:
+    budget = DecodeBudget(DECODE_BYTES)
+    return DecoderPool(threads=settings.threads, max_pixels=settings.max_pixels, budget=budget, opener=opener)
+
+
+def _worker(
+    settings: Settings,
+    writer: Writer,
+    pipeline: Pipeline,
+    decoder: DecoderPool,
+    recorder: Recorder,
+    breaker: Breaker | None,
+    steps: Sequence[BoundStep],
+) -> Worker:
+    return Worker(
+        worker_name(),
+        writer,
+        pipeline,
+        decoder,
+        recorder,
+        steps=[step.name for step in steps],
+        batch_size=settings.batch_size,
+        lease_seconds=settings.lease_seconds,
+        breaker=breaker,
+    )
 
 
 def _begin(

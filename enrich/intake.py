@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 from enrich.catalog import files
 from enrich.catalog.files import FileRecord, Ingested
 from enrich.errors import CatalogBusy, CatalogError
-from enrich.reading import Reader, look, looks_of
+from enrich.reading import Reader, look
 from enrich.scan import Candidate, is_regular
 from enrich.settle import CautiousClock, Settle, Stamp
 
@@ -222,7 +222,7 @@ class Intake:
         """Put a file that is complete among those to be read; let the others wait."""
         status = entry.candidate.stat
         if status is not None and is_regular(status):
-            stamp = Stamp(*looks_of(status))
+            stamp = Stamp.of(status)
             settle = self._settles.setdefault(entry.settle_seconds, Settle(entry.settle_seconds))
             wait = settle.wait_seconds(
                 entry.candidate.path, stamp, monotonic=time.monotonic(), wall_ns=self._clock.now_ns()
@@ -341,7 +341,7 @@ class Intake:
                 entry.is_doubted = False
             entry.candidate = look(entry.candidate)
             status = entry.candidate.stat
-            if status is not None and looks_of(status) != read:
+            if status is not None and Stamp.of(status) != read:
                 self._admit(entry)
                 return
         self._room.release()

@@ -13,11 +13,12 @@ from enrich.catalog.files import FileRecord
 from enrich.errors import FileError, FileUnreadable, FileVanished
 from enrich.rendition import PictureFacts, probe
 from enrich.scan import Candidate
+from enrich.settle import Stamp
 
 if TYPE_CHECKING:
     from enrich.rendition import Opener, Probe
 
-__all__ = ["Reader", "look", "looks_of"]
+__all__ = ["Reader", "look"]
 
 log = logging.getLogger(__name__)
 
@@ -62,7 +63,7 @@ class Reader:
         if (
             candidate.stat is not None
             and now.stat is not None
-            and looks_of(candidate.stat) != looks_of(now.stat)
+            and Stamp.of(candidate.stat) != Stamp.of(now.stat)
         ):
             return now
         log.info("%s: %s", candidate.path, trouble)
@@ -76,7 +77,7 @@ class Reader:
             return _unread(candidate, "ignored", error_kind="symlink", error=why)
         found = probe(candidate.path, max_pixels=self._max_pixels, opener=self._opener)
         record = _probed(candidate, found)
-        if candidate.stat is not None and record.looks != looks_of(candidate.stat):
+        if candidate.stat is not None and record.looks != Stamp.of(candidate.stat):
             return look(candidate)  # written to since it settled, minutes ago perhaps
         return record
 
@@ -89,11 +90,6 @@ def look(candidate: Candidate) -> Candidate:
         with contextlib.suppress(OSError):
             status = stat_of(candidate.path)
     return replace(candidate, stat=status, trouble=None)
-
-
-def looks_of(status: os.stat_result) -> tuple[int, int, int]:
-    """Return what changes when a file is written to, as ``FileRecord.looks`` has it."""
-    return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 
 def _unread(candidate: Candidate, state: str, **facts: Any) -> FileRecord:

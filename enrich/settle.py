@@ -7,6 +7,7 @@ programs close a file and open it again. So a file is complete once it was left 
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -50,6 +51,11 @@ class Stamp(NamedTuple):
     size_bytes: int
     modified_ns: int
     changed_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> Stamp:
+        """Return the stamp of a file's stat."""
+        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
 class Settle:

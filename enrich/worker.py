@@ -12,11 +12,9 @@ import concurrent.futures
 import contextlib
 import datetime as dt
 import logging
-import os
 import threading
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from enrich.catalog import queue
@@ -24,6 +22,7 @@ from enrich.catalog.clean import escape_path
 from enrich.errors import CatalogError, EnrichError, PluginFailed
 from enrich.lease import Leases, is_gone, is_there
 from enrich.pipeline import AssetResult, Originals, Pipeline
+from enrich.presence import absence
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -242,7 +241,7 @@ class Worker:
     def _look_for_roots(self, results: list[AssetResult]) -> None:
         """Leave roots alone for a while that are not there: their files are not the ones to blame."""
         for root in {result.asset.root for result in results if result.is_doubted}:
-            if _is_away(root):
+            if absence(root, was_filled=lambda: True) is not None:
                 log.warning("%s is not there, or empty; its assets wait", root)
                 self._blind[escape_path(root)] = time.monotonic() + BLIND_SECONDS
 
@@ -288,14 +287,6 @@ class Worker:
         count = queue.reclaim(connection, dead, _now())
         if count:
             log.warning("%d jobs of workers that died are pending again", count)
-
-
-def _is_away(root: Path) -> bool:
-    try:
-        with os.scandir(root) as entries:
-            return next(entries, None) is None
-    except OSError:
-        return True
 
 
 def _now() -> dt.datetime:

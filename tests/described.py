@@ -2,6 +2,7 @@
 
 import hashlib
 from collections.abc import Collection
+from pathlib import Path
 
 from workplace import Workplace
 
@@ -23,6 +24,25 @@ def enrich_data(renditions, context):
         os.write(LOG, f"{context.step} {rendition.asset_id}\\n".encode())
     return [{"pixels": hashlib.sha256(rendition.pixels.tobytes()).hexdigest()} for rendition in renditions]
 """
+
+
+#: The steps of ``prepare``.
+STEPS = ("first", "second")
+
+#: No rescan comes to the help of what is tested.
+NEVER_SECONDS = 10_000
+
+
+def prepare(place: Workplace) -> None:
+    """Let two steps take a little time for each picture, and leave everything to events."""
+    place.plugin("slow", slow_plugin(0.002))
+    place.config |= {"steps": {name: {"plugin": "slow"} for name in STEPS}, "batch_size": 8}
+    place.config["roots"] = [{"path": "inbox", "settle_seconds": 0.1, "rescan_seconds": NEVER_SECONDS}]
+
+
+def bring(place: Workplace, name: str, count: int) -> list[Path]:
+    """Draw pictures into a folder; no other folder has one of them."""
+    return [place.draw(f"{name}/{number}.png", (number, len(name), ord(name[0]))) for number in range(count)]
 
 
 def slow_plugin(seconds: float) -> str:

@@ -7,28 +7,17 @@ from typing import Any
 
 import pytest
 import sqlalchemy as sa
-from described import check_done_once, owner, slow_plugin
+from described import STEPS, bring, check_done_once, owner, prepare, slow_plugin
 from faults import forking
 from watching import Watch, watching
 from workplace import Workplace
 
 from enrich.catalog import report
 
-STEPS = ("first", "second")
-NEVER_SECONDS = 10_000
-
 
 @pytest.fixture(autouse=True)
-def prepare(request: pytest.FixtureRequest) -> None:
-    is_lite = "lite_place" in request.fixturenames
-    place: Workplace = request.getfixturevalue("lite_place" if is_lite else "place")
-    place.plugin("slow", slow_plugin(0.002))
-    place.config |= {"steps": {name: {"plugin": "slow"} for name in STEPS}, "batch_size": 8}
-    place.config["roots"] = [{"path": "inbox", "settle_seconds": 0.1, "rescan_seconds": NEVER_SECONDS}]
-
-
-def bring(place: Workplace, name: str, count: int) -> list[Path]:
-    return [place.draw(f"{name}/{number}.png", (number, len(name), ord(name[0]))) for number in range(count)]
+def prepared(request: pytest.FixtureRequest) -> None:
+    prepare(request.getfixturevalue("lite_place" if "lite_place" in request.fixturenames else "place"))
 
 
 def test_paused_and_resumed(lite_place: Workplace) -> None:

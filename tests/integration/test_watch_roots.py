@@ -8,28 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from described import check_done_once, slow_plugin
+from described import STEPS, bring, check_done_once, prepare
 from watching import Watch, watching
 from workplace import Workplace
-
-STEPS = ("first", "second")
-NEVER_SECONDS = 10_000
 
 #: A daemon in namespaces of its own: what is mounted there nobody else sees.
 NAMESPACES = ("unshare", "--user", "--map-root-user", "--mount")
 
 
 @pytest.fixture(autouse=True)
-def prepare(request: pytest.FixtureRequest) -> None:
-    is_lite = "lite_place" in request.fixturenames
-    place: Workplace = request.getfixturevalue("lite_place" if is_lite else "place")
-    place.plugin("slow", slow_plugin(0.002))
-    place.config |= {"steps": {name: {"plugin": "slow"} for name in STEPS}, "batch_size": 8}
-    place.config["roots"] = [{"path": "inbox", "settle_seconds": 0.1, "rescan_seconds": NEVER_SECONDS}]
-
-
-def bring(place: Workplace, name: str, count: int) -> list[Path]:
-    return [place.draw(f"{name}/{number}.png", (number, len(name), ord(name[0]))) for number in range(count)]
+def prepared(request: pytest.FixtureRequest) -> None:
+    prepare(request.getfixturevalue("lite_place" if "lite_place" in request.fixturenames else "place"))
 
 
 def wait_done(watch: Watch, files: int) -> None:

@@ -126,6 +126,19 @@ def wait_for(place: Workplace, states: dict[str, int], seconds: float = 30) -> N
         time.sleep(0.05)
 
 
+def stalled(parts: Parts) -> threading.Event:
+    """Let batches wait until the event is set."""
+    go = threading.Event()
+    real = parts.worker._pipeline.run
+
+    def slow(*arguments: Any) -> Any:
+        go.wait(60)
+        return real(*arguments)
+
+    parts.worker._pipeline.run = slow  # type: ignore[method-assign]  # a plugin cannot be told when to go on
+    return go
+
+
 def hours(count: float) -> dt.datetime:
     return dt.datetime.now(dt.UTC) + dt.timedelta(hours=count)
 
@@ -239,14 +252,7 @@ def test_roots_that_are_not_there_are_left_alone(
 
 
 def test_a_batch_that_takes_too_long_is_given_back(place: Workplace, parts: Parts) -> None:
-    go = threading.Event()
-    real = parts.worker._pipeline.run
-
-    def slow(*arguments: Any) -> Any:
-        go.wait(60)
-        return real(*arguments)
-
-    parts.worker._pipeline.run = slow  # type: ignore[method-assign]  # a plugin cannot be told when to go on
+    go = stalled(parts)
     parts.worker.start()
     wait_for(place, {"pending": 32, "running": 8})
     assert not parts.worker.stop(0.3)
@@ -300,14 +306,7 @@ def test_a_living_worker_keeps_its_jobs_when_another_one_starts(
 
 def test_its_own_jobs_are_never_taken_back(place: Workplace, parts: Parts) -> None:
     """However long a batch takes, and wherever the clock was set meanwhile."""
-    go = threading.Event()
-    real = parts.worker._pipeline.run
-
-    def slow(*arguments: Any) -> Any:
-        go.wait(60)
-        return real(*arguments)
-
-    parts.worker._pipeline.run = slow  # type: ignore[method-assign]  # a plugin cannot be told when to go on
+    go = stalled(parts)
     parts.worker.start()
     wait_for(place, {"pending": 32, "running": 8})
     execute(
