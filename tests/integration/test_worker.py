@@ -40,15 +40,15 @@ def enrich_data(renditions, context):
 """
 
 
-#: Cannot take pictures that have little red.
+#: Cannot take pictures that have less red, or more, than it is told.
 PICKY = """
 import enrich
 
 @enrich.hookimpl
 @enrich.each
 def enrich_data(rendition):
-    if rendition.pixels[0, 0, 0] < 16:
-        raise ValueError("too little red")
+    if not LOW <= rendition.pixels[0, 0, 0] < HIGH:
+        raise ValueError("too little red, or too much")
     return {"seen": True}
 """
 
@@ -263,21 +263,22 @@ def test_a_batch_that_takes_too_long_is_given_back(place: Workplace, parts: Part
     place.check_counters()
 
 
+@pytest.mark.parametrize(("low", "high"), [(12, 256), (24, 34)], ids=["the oldest", "both ends"])
 def test_some_assets_that_no_plugin_can_take_stop_nobody_else(
-    lite_place: Workplace, monkeypatch: pytest.MonkeyPatch
+    lite_place: Workplace, monkeypatch: pytest.MonkeyPatch, low: int, high: int
 ) -> None:
-    """There are more of them than open the circuit, and they are the oldest: a trial meets them first."""
+    """There are more of them than open the circuit, and a trial meets them first."""
     for name, seconds in (("PAUSE_SECONDS", 0.1), ("MAX_PAUSE_SECONDS", 0.2), ("TRIAL_SECONDS", 0.1)):
         monkeypatch.setattr(breaker, name, seconds)
     monkeypatch.setattr(workers, "IDLE_SECONDS", 0.05)
-    lite_place.plugin("picky", PICKY)
+    lite_place.plugin("picky", PICKY.replace("LOW", str(low)).replace("HIGH", str(high)))
     lite_place.config |= {"steps": {"picky": {"plugin": "picky"}}, "batch_size": 4}
     lite_place.draw_many(40)
     with assembled(lite_place) as parts:
         take_in(lite_place, parts)
         parts.worker.start()
         end = time.monotonic() + 20
-        while lite_place.states("jobs").get("done", 0) < 40 - breaker.TRIP_FAILURES - 6:
+        while lite_place.states("jobs").get("done", 0) < min(high, 40) - low:
             assert time.monotonic() < end, lite_place.states("jobs")
             time.sleep(0.05)
         assert parts.worker.stop()
