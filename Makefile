@@ -1,5 +1,5 @@
 # `make help` lists the targets. Set PYTHON to choose an interpreter, ARGS for pytest.
-.PHONY: help demo test soak lint parity bench training clean
+.PHONY: help demo test soak lint parity references bench training clean
 
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	command -v $$p >/dev/null 2>&1 && $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
@@ -40,13 +40,21 @@ lint: .venv/.dev ## ruff, mypy strict and the layers
 	@cd build/lint && MYPYPATH=. ../../$(BIN)/mypy --config-file ../../pyproject.toml -p enrich
 	@cd build/lint && PYTHONPATH=. ../../$(BIN)/lint-imports --no-cache --config ../../.importlinter
 
-bench: .venv/.dev ## Every benchmark, one table and one JSON line each (throughput needs training/make environment)
-	@for name in rescan ingest throughput watch; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+bench: .venv/.dev ## Every benchmark, one table and one JSON line each (throughput and generation need training/make environment)
+	@for name in rescan ingest throughput generation watch; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
-parity: ## Our numbers against the reference implementations (own environment, torch)
+training/.venv/.parity: constraints-export.txt pyproject.toml
 	@PYTHON=$(PYTHON) training/make environment
-	@training/.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints-export.txt pytest pytest-timeout sqlalchemy -e .
-	@training/.venv/bin/python -m pytest -p no:cacheprovider -W default tests/parity $(ARGS)
+	@training/.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints-export.txt pytest pytest-timeout -e .
+	@touch $@
+
+PARITY := PYTHONPATH=training:tests PYTHONHASHSEED=0 HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES= training/.venv/bin/python
+
+parity: training/.venv/.parity ## Our numbers against the reference implementations (own environment, torch)
+	@$(PARITY) -m pytest -p no:cacheprovider -W default tests/parity $(ARGS)
+
+references: training/.venv/.parity ## Record tests/references anew (own environment, torch)
+	@$(PARITY) -W ignore -m parity.record
 
 training: ## Train and export the drawings models again (own environment, torch, minutes)
 	@PYTHON=$(PYTHON) training/make

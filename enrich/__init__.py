@@ -18,12 +18,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from enrich.errors import EnrichError
     from enrich.hookspecs import each, hookimpl
+    from enrich.prompts import PromptTemplate
+    from enrich.questions import Questions
     from enrich.types import (
         AgeGroup,
         Answer,
         Caption,
         Context,
+        Decoding,
         Embedding,
+        Generated,
         Question,
         Region,
         Rendition,
@@ -38,9 +42,13 @@ __all__ = [
     "Answer",
     "Caption",
     "Context",
+    "Decoding",
     "Embedding",
     "EnrichError",
+    "Generated",
+    "PromptTemplate",
     "Question",
+    "Questions",
     "Region",
     "Rendition",
     "Skip",
@@ -54,7 +62,13 @@ __all__ = [
 
 __version__ = "0.1.0"
 
-_HOMES = {"EnrichError": "errors", "each": "hookspecs", "hookimpl": "hookspecs"}
+_HOMES = {
+    "EnrichError": "errors",
+    "PromptTemplate": "prompts",
+    "Questions": "questions",
+    "each": "hookspecs",
+    "hookimpl": "hookspecs",
+}
 
 
 def __getattr__(name: str) -> Any:

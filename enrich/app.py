@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from enrich.errors import ConfigError, PluginMissing, UsageError
+from enrich.errors import ConfigError, FileError, PluginMissing, UsageError
 from enrich.host import BoundStep, Host, discovery
 from enrich.settings import Root, Settings
 from enrich.types import Rendition
@@ -86,18 +86,25 @@ def read_rendition(settings: Settings, host: Host, path: Path, size_px: int) -> 
 
     Raises
     ------
+    UsageError
+        There is no such file.
     FileError
         The file is no picture, or cannot be decoded.
     """
     from enrich.errors import NotAPicture
     from enrich.rendition import open_picture, probe
 
+    if not os.path.lexists(path):
+        raise UsageError(f"{path}: no such file")
     opener = host.open_original if host.implementing("enrich_open") else None
-    found = probe(path, max_pixels=settings.max_pixels, opener=opener)
-    if found.picture is None or found.media_type is None:
-        raise NotAPicture(f"{path} is no picture: its content is {found.media_type or 'of an unknown type'}")
-    with open_picture(path, found.media_type, max_pixels=settings.max_pixels, opener=opener) as picture:
-        frame = picture.render(0, size_px)
+    try:
+        found = probe(path, max_pixels=settings.max_pixels, opener=opener)
+        if found.picture is None or found.media_type is None:
+            raise NotAPicture(f"no picture: its content is {found.media_type or 'of an unknown type'}")
+        with open_picture(path, found.media_type, max_pixels=settings.max_pixels, opener=opener) as picture:
+            frame = picture.render(0, size_px)
+    except FileError as error:
+        raise type(error)(f"{path}: {error}") from error
     return Rendition(
         None,
         None,
@@ -251,10 +258,10 @@ def build(settings: Settings, *, bundled_only: bool = False) -> App:
     host = load_plugins(settings, bundled_only=bundled_only)
     # Steps without models need no runtime, and do not wait for its import.
     models = open_models(settings) if any(step.model for step in settings.steps.values()) else None
-    steps = tuple(
-        host.bind(name, step, models.open if models else None) for name, step in settings.steps.items()
-    )
-    return App(settings, open_catalog(settings), host, models, steps)
+    steps: list[BoundStep] = []
+    for name, step in settings.steps.items():
+        steps.append(host.bind(name, step, models.open if models else None, steps))
+    return App(settings, open_catalog(settings), host, models, tuple(steps))
 
 
 def _absolute(path: Path) -> Path:

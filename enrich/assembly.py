@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from enrich import __version__
 from enrich.breaker import Breaker
 from enrich.catalog import steps as catalog_steps
-from enrich.catalog.steps import StepRow
+from enrich.catalog.steps import ItemRow, StepRow
 from enrich.catalog.writer import PATIENCE_SECONDS, Writer
 from enrich.errors import CatalogError
 from enrich.intake import Intake
@@ -196,4 +196,5 @@ def _step_row(step: BoundStep) -> Any:
         made_by.model_revision,
         made_by.options,
         made_by.options_digest,
+        {name: ItemRow(item.options, item.options_digest) for name, item in step.items.items()},
     )

@@ -7,7 +7,9 @@ listed; it may not take others. Beside its hooks a plugin may have these attribu
 
 ``Options``
     A pydantic model of the options its steps may set in config.yaml. Without it a step
-    has none.
+    has none. Options named ``lang`` and ``length`` are also ``context.language`` and
+    ``context.length``; one of the type ``enrich.PromptTemplate`` may have placeholders; the
+    ``questions`` of ``enrich_answer`` are of the type ``enrich.Questions``.
 ``revision``
     A string, ``"1"`` unless given. Change it when the plugin says something else of the same
     picture: what it said before becomes stale.
@@ -18,6 +20,9 @@ listed; it may not take others. Beside its hooks a plugin may have these attribu
 ``requires``
     A function without arguments, called before a step starts; it raises ``ExtraMissing`` where a
     Python package is not installed.
+``check``
+    A function of ``options`` and ``model``, called before a step starts; it raises
+    ``UsageError`` where the model cannot do what the options ask of it.
 
 The host SHALL
     call a hook of one plugin at a time per batch, never the same rendition twice at once for a step;
@@ -101,7 +106,8 @@ def enrich_answer(
 ) -> Sequence[Sequence[Answer] | Skip | None]:
     """Answer the step's questions about each picture.
 
-    ``questions`` are the same for all renditions, so a picture need be encoded only once.
+    ``questions`` are the same for all renditions, so a picture need be encoded only once. Their
+    placeholders are filled; where that makes them differ, each group of renditions is a call.
 
     Returns
     -------

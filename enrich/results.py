@@ -97,6 +97,7 @@ def _answers(result: Any, page: int, questions: Sequence[Question]) -> list[Draf
                 text=_text(answer.text, "Answer.text"),
                 data={"type": question.type, "value": _value(answer.value)},
                 confidence=_confidence(answer.confidence),
+                language=question.language,
                 question=question.text,
                 is_empty=not answer.text.strip(),
             )

@@ -81,6 +81,13 @@ class Step(_Section):
         None, ge=16, le=16384, description="The longest edge of the renditions; the plugin's wish if not set."
     )
 
+    _folder: Path = pydantic.PrivateAttr(default_factory=Path)
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths among the plugin's own options are relative to."""
+        return self._folder
+
     @property
     def options(self) -> dict[str, Any]:
         """The plugin's own options, as written."""
@@ -189,6 +196,8 @@ def load(
     except pydantic.ValidationError as error:
         raise ConfigError(_explain(error, lines, environment, given)) from error
     settings = _absolute(settings, folder)
+    for step in settings.steps.values():
+        step._folder = folder if config is None else Path(os.path.abspath(config)).parent
     for index, complaint in _overlaps([root.path for root in settings.roots]):
         raise ConfigError(_blame(("roots", index, "path"), lines, environment, given) + complaint)
     return settings

@@ -6,7 +6,7 @@ Nothing here imports numpy or Pillow until a rendition's pixels are looked at.
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
@@ -24,7 +24,9 @@ __all__ = [
     "AnswerType",
     "Caption",
     "Context",
+    "Decoding",
     "Embedding",
+    "Generated",
     "ModelHandle",
     "Question",
     "Region",
@@ -137,13 +139,15 @@ class Question:
     """One of the user's own questions of a step.
 
     ``text`` is ready to be asked (its placeholders are filled); ``choices`` holds the allowed
-    answers of a ``choice`` question and is empty otherwise.
+    answers of a ``choice`` question and is empty otherwise; ``language`` (BCP 47) is what it is
+    asked in, where that is known.
     """
 
     name: str
     text: str
     type: AnswerType = "string"
     choices: tuple[str, ...] = ()
+    language: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,6 +207,63 @@ class Rendition:
         return PIL.Image.fromarray(self.pixels)
 
 
+@dataclass(frozen=True, slots=True)
+class Decoding:
+    """How a model chooses its words; the defaults are greedy and say the same each time.
+
+    Parameters
+    ----------
+    max_tokens : int or None
+        At most so many tokens are made; None: the model's own budget.
+    beams : int
+        Sequences kept in beam search; 1 is none.
+    temperature : float
+        0: the likeliest token each time; else logits are divided by it and a token is drawn.
+    top_k : int
+        Only so many of the likeliest tokens may be drawn; 0: all.
+    top_p : float
+        Only the likeliest tokens that make up this share of the probability may be drawn.
+    repetition_penalty : float
+        Logits of tokens that were seen are divided by it (multiplied where negative); 1: not at all.
+    seed : int or None
+        Where drawing starts; None: anywhere.
+    stop : tuple of str
+        Texts that end the generation; they are not part of it.
+    """
+
+    max_tokens: int | None = None
+    beams: int = 1
+    temperature: float = 0.0
+    top_k: int = 0
+    top_p: float = 1.0
+    repetition_penalty: float = 1.0
+    seed: int | None = None
+    stop: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Generated:
+    """What a model wrote.
+
+    Parameters
+    ----------
+    text : str
+        Without the prompt, the end token and surrounding space.
+    finish : {"stop", "length"}
+        Whether it came to an end by itself or by its budget.
+    prompt_tokens, tokens : int
+        How many tokens were read and made.
+    confidence : float or None
+        The geometric mean of the tokens' probabilities, 0..1; None where none was made.
+    """
+
+    text: str
+    finish: Literal["stop", "length"]
+    prompt_tokens: int
+    tokens: int
+    confidence: float | None = None
+
+
 class Scores(Protocol):
     """What a classifier says of one rendition: a probability per label, in the model's order."""
 
@@ -236,13 +297,79 @@ class ModelHandle(Protocol):
         """Return, per rendition, why the model does not know such pictures, or None."""
         ...
 
-    def predict(self, renditions: Sequence[Rendition]) -> Sequence[Scores]:
-        """Classify each rendition.
+    def predict(self, renditions: Sequence[Rendition], labels: Sequence[str] = ()) -> Sequence[Scores]:
+        """Classify each rendition, among the model's own labels or, with a dual encoder, among ``labels``.
 
         Raises
         ------
+        UsageError
+            The model cannot do this. Not retryable.
         InferenceError
             The runtime refused the batch. Not retryable.
+        """
+        ...
+
+    def embed(self, items: Sequence[Rendition] | Sequence[str]) -> Sequence[NDArray[np.float32]]:
+        """Place renditions, or texts, in the model's space: float32, (D,), unit length, for each.
+
+        Raises
+        ------
+        UsageError, InferenceError
+            As ``predict`` does. Not retryable.
+        """
+        ...
+
+    def caption_prompt(self, length: str | None, language: str | None) -> str:
+        """Return the prompt that asks this model for a caption; None means its own default.
+
+        Raises
+        ------
+        UsageError
+            The model does not know this language or length. Not retryable.
+        """
+        ...
+
+    def answer_prompt(self, question: str, language: str | None) -> str:
+        """Return the prompt that asks this model a question.
+
+        Raises
+        ------
+        UsageError
+            The model answers no questions, or not in this language. Not retryable.
+        """
+        ...
+
+    def generate(
+        self,
+        renditions: Sequence[Rendition],
+        prompts: Sequence[str],
+        decoding: Decoding = ...,
+        *,
+        deadline: float | None = None,
+        interactive: bool = False,
+        on_text: Callable[[int, str], None] | None = None,
+    ) -> Sequence[Generated]:
+        """Continue each prompt in view of the rendition beside it.
+
+        A rendition that stands several times in the list is encoded once.
+
+        Parameters
+        ----------
+        renditions, prompts : sequence
+            Aligned.
+        decoding : Decoding
+            How words are chosen.
+        deadline : float or None
+            The ``time.monotonic()`` instant after which nobody wants the result.
+        interactive : bool
+            Somebody waits: goes before folder work.
+        on_text : callable or None
+            Called with an index and a piece of text as it is made, from the model's thread.
+
+        Raises
+        ------
+        UsageError, InferenceError
+            As ``predict`` does. Not retryable.
         """
         ...
 

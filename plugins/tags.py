@@ -1,15 +1,17 @@
-"""Tags: the likeliest labels of a classifier."""
+"""Tags: the likeliest labels, of a classifier's own or of a vocabulary of the user's."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
 
 import pydantic
 
 import enrich
 
-__all__ = ["Options", "enrich_tag", "needs_model", "revision", "size_px"]
+__all__ = ["Options", "check", "enrich_tag", "needs_model", "revision", "size_px"]
 
 revision = "1"
 
@@ -17,30 +19,147 @@ revision = "1"
 size_px = 512
 needs_model = True
 
+_MAX_BYTES = 1_000_000
+_MAX_ENTRIES = 10_000
+_MAX_LENGTH = 200
+
+#: Longer vocabularies are recorded by their number of entries and their hash.
+_SHOWN_ENTRIES = 100
+
 
 class Options(pydantic.BaseModel):
     """What a step may set."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
-    threshold: Annotated[float, pydantic.Field(ge=0, le=1)] = 0.2
-    limit: Annotated[int, pydantic.Field(ge=1)] = 5
+    threshold: Annotated[float, pydantic.Field(ge=0, le=1)] = pydantic.Field(
+        0.2, description="Labels of less confidence are left out."
+    )
+    limit: Annotated[int, pydantic.Field(ge=1)] = pydantic.Field(5, description="The most labels to return.")
+    vocabulary: tuple[str, ...] | None = pydantic.Field(
+        None, description="A list of labels, or a text file with one in each line (# begins a comment)."
+    )
+    template: str | None = pydantic.Field(
+        None,
+        description='How a label is put to the model: "a drawing of {}"; the model\'s own unless given.',
+    )
+
+    @pydantic.field_validator("vocabulary", mode="before")
+    @classmethod
+    def _read_vocabulary(cls, given: Any, info: pydantic.ValidationInfo) -> Any:
+        if isinstance(given, str):
+            folder = (info.context or {}).get("folder", Path())
+            return _check_entries(_read(folder / Path(given).expanduser()))
+        if not isinstance(given, (list, tuple)):
+            return given
+        for entry in given:
+            if not isinstance(entry, str):
+                raise ValueError(f"the entry {entry!r} is no text: put it into quotes")
+        return _check_entries([entry.strip() for entry in given])
+
+    @pydantic.field_validator("template")
+    @classmethod
+    def _check_template(cls, given: str | None) -> str | None:
+        if given is not None and given.count("{}") != 1:
+            raise ValueError("the template must have {} once, where the label goes")
+        return given
+
+    @pydantic.model_validator(mode="after")
+    def _check_use(self) -> Options:
+        if self.template is not None and self.vocabulary is None:
+            raise ValueError("template: it puts the labels of a vocabulary into words; give one")
+        return self
+
+    @pydantic.field_serializer("vocabulary")
+    def _show(self, entries: tuple[str, ...] | None) -> list[str] | dict[str, Any] | None:
+        if entries is None:
+            return None
+        ordered = sorted(entries)  # in another order they are the same vocabulary, and nothing is stale
+        if len(ordered) <= _SHOWN_ENTRIES:
+            return ordered
+        text = "\n".join(ordered)
+        return {"entries": len(ordered), "sha256": hashlib.sha256(text.encode()).hexdigest()}
+
+
+def _read(path: Path) -> list[str]:
+    try:
+        size_bytes = path.stat().st_size
+        if size_bytes > _MAX_BYTES:
+            raise ValueError(f"{path} has {size_bytes} bytes; at most {_MAX_BYTES} are read")
+        text = path.read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror or error}") from error
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path} is no text in UTF-8") from error
+    lines = (line.strip() for line in text.splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def _check_entries(entries: Sequence[str]) -> tuple[str, ...]:
+    if not entries:
+        raise ValueError("the vocabulary is empty")
+    if len(entries) > _MAX_ENTRIES:
+        raise ValueError(f"the vocabulary has {len(entries)} entries; at most {_MAX_ENTRIES} are allowed")
+    seen: dict[str, str] = {}
+    for entry in entries:
+        if not entry or not entry.isprintable():
+            raise ValueError(f"the entry {entry!r} is empty or has control characters")
+        if len(entry) > _MAX_LENGTH:
+            raise ValueError(f"the entry {entry[:40]!r}... has over {_MAX_LENGTH} characters")
+        if (other := seen.get(entry.casefold())) is not None:
+            raise ValueError(f"the entry {entry!r} stands twice" + f" (as {other!r})" * (other != entry))
+        seen[entry.casefold()] = entry
+    return tuple(entries)
+
+
+def check(options: Options, model: Any) -> None:
+    """Check that the model knows labels: its own, or those of a vocabulary.
+
+    Raises
+    ------
+    UsageError
+        It does not. Not retryable.
+    """
+    _predict(model, [], _labels(options, model))
 
 
 @enrich.hookimpl
 def enrich_tag(renditions: Sequence[enrich.Rendition], context: enrich.Context) -> list[list[enrich.Tag]]:
-    """Return the labels that reach the threshold, best first, each by the first of its synonyms."""
+    """Return the labels that reach the threshold, best first.
+
+    An entry of the vocabulary is returned as it stands there, a label of a classifier's own by the first
+    of its synonyms.
+
+    Raises
+    ------
+    InferenceError
+        The model failed. Not retryable.
+    """
     assert context.model is not None  # needs_model
     options: Options = context.options
+    names = _labels(options, context.model)
     return [
-        _tags(scores.top(options.limit), options.threshold) for scores in context.model.predict(renditions)
+        _tags(scores.top(options.limit), options.threshold, names)
+        for scores in _predict(context.model, renditions, names)
     ]
 
 
-def _tags(best: Sequence[tuple[str, float]], threshold: float) -> list[enrich.Tag]:
+def _predict(model: Any, renditions: Sequence[enrich.Rendition], names: Mapping[str, str]) -> Sequence[Any]:
+    scores: Sequence[Any] = model.predict(renditions, list(names)) if names else model.predict(renditions)
+    return scores
+
+
+def _labels(options: Options, model: Any) -> Mapping[str, str]:
+    """Return the vocabulary's entries by the words that the model is asked; none without a vocabulary."""
+    template = str(options.template or getattr(model, "template", "{}"))
+    # Not str.format: an entry or a template may have braces.
+    return {template.replace("{}", entry, 1): entry for entry in options.vocabulary or ()}
+
+
+def _tags(best: Sequence[tuple[str, float]], threshold: float, names: Mapping[str, str]) -> list[enrich.Tag]:
     # Two labels may share their first synonym: ImageNet has two cranes.
     confidences: dict[str, float] = {}
     for label, confidence in best:
         if confidence >= threshold:
-            confidences.setdefault(label.split(",")[0].strip(), confidence)
+            confidences.setdefault(names.get(label) or label.split(",")[0].strip(), confidence)
     return [enrich.Tag(name, confidence) for name, confidence in confidences.items()]

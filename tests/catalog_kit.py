@@ -41,6 +41,13 @@ def step(name: str, **facts: Any) -> steps.StepRow:
     return steps.StepRow(name=name, **{**plain, **more, **facts})
 
 
+def asking(name: str, *, shared: str = "", **questions: str) -> steps.StepRow:
+    """A step with these questions; ``shared`` stands for its other options."""
+    items = {item: steps.ItemRow({"question": text}, f"{shared} {text}") for item, text in questions.items()}
+    digest = f"{shared} {sorted(questions.items())}"
+    return step(name, hook="enrich_answer", options_digest=digest, items=items)
+
+
 class Catalog:
     """Writes to an engine's catalog and reads it back with plain SQL."""
 

@@ -15,7 +15,16 @@ from enrich.drawings.faces import AGE_GROUPS, draw_face
 from enrich.drawings.poster import draw_poster
 from enrich.drawings.scenes import draw_scene
 
-__all__ = ["HELD_OUT_SEED", "INPUT_PX", "LABELS", "RESAMPLE", "TRAINING_SEED", "drawn_face", "drawn_faces"]
+__all__ = [
+    "HELD_OUT_SEED",
+    "INPUT_PX",
+    "LABELS",
+    "RESAMPLE",
+    "TRAINING_SEED",
+    "drawn_face",
+    "drawn_faces",
+    "saved",
+]
 
 #: Training takes seeds from 0; all seeds from 1,000,000 on are held out and never trained with.
 TRAINING_SEED = 0
@@ -40,7 +49,7 @@ def drawn_face(seed: int) -> tuple[PIL.Image.Image, int]:
         image = draw_face(rng, LABELS[label], size_px)
     else:
         image, _ = rng.choice((draw_scene, draw_scene, draw_poster))(rng, size_px)
-    return _saved(rng, image), label
+    return saved(rng, image), label
 
 
 def drawn_faces(first_seed: int, count: int, cache: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -68,7 +77,7 @@ def _model_input(seed: int) -> tuple[NDArray[np.uint8], int]:
     return np.asarray(image.resize((INPUT_PX, INPUT_PX), RESAMPLE)), group
 
 
-def _saved(rng: random.Random, image: PIL.Image.Image) -> PIL.Image.Image:
+def saved(rng: random.Random, image: PIL.Image.Image) -> PIL.Image.Image:
     """Save and read again, half of the time as JPEG, and now and then make a rendition of it."""
     if rng.random() < 0.5:
         file = io.BytesIO()

@@ -69,6 +69,9 @@ class Ownership:
         """Give it up."""
         connection, self._connection = self._connection, None
         if connection is not None:
+            # The server frees the lock of a closed connection too, but only some moments later.
+            with contextlib.suppress(sa.exc.SQLAlchemyError):
+                connection.execute(sa.text("SELECT pg_advisory_unlock_all()"))
             with contextlib.suppress(sa.exc.SQLAlchemyError):
                 connection.close()
         descriptor, self._descriptor = self._descriptor, None

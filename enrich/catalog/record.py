@@ -11,7 +11,7 @@ from typing import Any, Literal
 import sqlalchemy as sa
 
 from enrich.catalog import counters
-from enrich.catalog.tables import Annotation, Embedding, Job, Tag
+from enrich.catalog.tables import Annotation, Embedding, GeneratorItem, Job, Tag
 
 __all__ = ["AnnotationRow", "JobResult", "record"]
 
@@ -86,11 +86,12 @@ def _annotate(connection: sa.Connection, done: list[JobResult], run_id: int, now
         .values(superseded_at=now)
     )
     said = [(result, row) for result in done for row in result.annotations]
+    own = _generators_of_items(connection, said)
     rows = [
         {
             "asset_id": result.asset_id,
             "step": result.step,
-            "generator_id": result.generator_id,
+            "generator_id": own.get((result.generator_id, row.columns["item"]), result.generator_id),
             "run_id": run_id,
             "created_at": now,
             **row.columns,
@@ -121,6 +122,19 @@ def _annotate(connection: sa.Connection, done: list[JobResult], run_id: int, now
     ]
     if vectors:
         connection.execute(sa.insert(Embedding), vectors)
+
+
+def _generators_of_items(
+    connection: sa.Connection, said: Sequence[tuple[JobResult, AnnotationRow]]
+) -> dict[tuple[int, str], int]:
+    """Return the generators of answers' own, by that of their step and their question."""
+    asked = {result.generator_id for result, row in said if row.columns["item"]}
+    if not asked:
+        return {}
+    found = sa.select(GeneratorItem.generator_id, GeneratorItem.item, GeneratorItem.made_by).where(
+        GeneratorItem.generator_id.in_(asked)
+    )
+    return {(generator_id, item): made_by for generator_id, item, made_by in connection.execute(found)}
 
 
 def _move(connection: sa.Connection, results: list[JobResult], now: dt.datetime) -> None:

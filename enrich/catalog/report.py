@@ -12,6 +12,7 @@ from sqlalchemy.orm import Session, selectinload
 from enrich.catalog import control, counters, queue, roots
 from enrich.catalog.clean import path_digest
 from enrich.catalog.engine import translated
+from enrich.catalog.steps import is_stale
 from enrich.catalog.tables import JOB_STATES, Annotation, Asset, Counter, File, Job, RootState, Run, Step
 
 __all__ = ["failures", "find", "lacking", "miscounted", "open_jobs", "show", "status", "whole"]
@@ -241,8 +242,15 @@ def show(engine: sa.Engine, kind: str, row_id: int) -> dict[str, Any]:
         shown["asset"] = _columns(asset)
         shown["files"] = [_columns(file) for file in asset.files]
         shown["jobs"] = [_columns(job) for job in asset.jobs]
+        stale = set(
+            session.scalars(sa.select(Annotation.id).where(Annotation.asset_id == asset_id, is_stale()))
+        )
         shown["annotations"] = [
-            {**_columns(annotation), "generator": _columns(annotation.generator)}
+            {
+                **_columns(annotation),
+                "is_stale": annotation.id in stale,
+                "generator": _columns(annotation.generator),
+            }
             for annotation in asset.annotations
             if annotation.superseded_at is None
         ]

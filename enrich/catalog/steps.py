@@ -5,20 +5,28 @@ from __future__ import annotations
 import datetime as dt
 from collections import Counter as Tally
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import sqlalchemy as sa
 
 from enrich.catalog import counters
-from enrich.catalog.tables import Asset, Counter, Generator, Job, Run, Step
+from enrich.catalog.tables import Annotation, Asset, Counter, Generator, GeneratorItem, Job, Run, Step
 
-__all__ = ["StepRow", "end_run", "set_trouble", "start_run", "sync"]
+__all__ = ["ItemRow", "StepRow", "end_run", "is_stale", "set_trouble", "start_run", "sync"]
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """A question of a step: the options of its answers' own generator."""
+
+    options: Mapping[str, Any]
+    options_digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class StepRow:
-    """A configured step, as the catalog keeps it."""
+    """A configured step, as the catalog keeps it; ``items`` are its questions by name."""
 
     name: str
     priority: int
@@ -29,6 +37,7 @@ class StepRow:
     model_revision: str
     options: Mapping[str, Any]
     options_digest: str
+    items: Mapping[str, ItemRow] = field(default_factory=dict)
 
 
 def sync(connection: sa.Connection, configured: Sequence[StepRow], now: dt.datetime) -> dict[str, int]:
@@ -64,18 +73,55 @@ def sync(connection: sa.Connection, configured: Sequence[StepRow], now: dt.datet
 
 
 def _generator(connection: sa.Connection, step: StepRow) -> int:
+    generator_id = _find_generator(connection, step, step)
+    rows = [
+        {"generator_id": generator_id, "item": name, "made_by": _find_generator(connection, step, item)}
+        for name, item in step.items.items()
+    ]
+    if rows:
+        # They belong to the step's options: another question is another generator.
+        connection.execute(counters.insert(connection, GeneratorItem).on_conflict_do_nothing(), rows)
+    return generator_id
+
+
+def _find_generator(connection: sa.Connection, step: StepRow, of: StepRow | ItemRow) -> int:
     key = {
         "hook": step.hook,
         "plugin": step.plugin,
         "plugin_revision": step.plugin_revision,
         "model": step.model,
         "model_revision": step.model_revision,
-        "options_digest": step.options_digest,
+        "options_digest": of.options_digest,
     }
-    statement = counters.insert(connection, Generator).values(options=dict(step.options), **key)
+    statement = counters.insert(connection, Generator).values(options=dict(of.options), **key)
     connection.execute(statement.on_conflict_do_nothing())
     found = sa.select(Generator.id).where(*(getattr(Generator, name) == value for name, value in key.items()))
     return int(connection.execute(found).scalar_one())
+
+
+def is_stale() -> sa.ColumnElement[bool]:
+    """Return whether an annotation's step would say it otherwise now, for a SELECT of ``annotations``.
+
+    As the views have it: an answer is stale by its own question, and one whose question is asked no
+    more stays as it is.
+    """
+    made_by = (
+        sa.select(GeneratorItem.made_by)
+        .where(GeneratorItem.generator_id == Step.generator_id, GeneratorItem.item == Annotation.item)
+        .correlate(Step, Annotation)
+        .scalar_subquery()
+    )
+    has_items = sa.exists().where(GeneratorItem.generator_id == Step.generator_id).correlate(Step)
+    by_step = sa.and_(Step.generator_id != Annotation.generator_id, ~has_items)
+    return (
+        sa.exists()
+        .where(
+            Step.name == Annotation.step,
+            Step.is_active,
+            sa.func.coalesce(made_by != Annotation.generator_id, by_step),
+        )
+        .correlate(Annotation)
+    )
 
 
 def _enqueue_missing(

@@ -27,6 +27,7 @@ __all__ = [
     "Embedding",
     "File",
     "Generator",
+    "GeneratorItem",
     "Job",
     "RootState",
     "Run",
@@ -173,6 +174,21 @@ class Generator(Base):
     model_revision: Mapped[str]
     options: Mapped[Any]
     options_digest: Mapped[str]
+
+
+class GeneratorItem(Base):
+    """A question of a step's generator, and the generator that its answers have.
+
+    So an answer is stale when its own question is asked otherwise, and not when another one is.
+    """
+
+    __tablename__ = "generator_items"
+
+    generator_id: Mapped[int] = mapped_column(
+        sa.ForeignKey("generators.id"), primary_key=True, autoincrement=False
+    )
+    item: Mapped[str] = mapped_column(primary_key=True)
+    made_by: Mapped[int] = mapped_column(sa.ForeignKey("generators.id"))
 
 
 class Step(Base):

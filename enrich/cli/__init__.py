@@ -23,6 +23,7 @@ _COMMANDS = {
     "status": ("enrich.cli.look", "What was done, what is left, what failed."),
     "show": ("enrich.cli.look", "Everything known about one asset."),
     "try": ("enrich.cli.attempt", "One plugin on one picture, without a catalog."),
+    "ask": ("enrich.cli.ask", "One answer about one picture, without a catalog."),
     "query": ("enrich.cli.look", "One read-only SQL statement on the catalog."),
     "retry": ("enrich.cli.work", "Failed work again."),
     "pause": ("enrich.cli.control", "No new work until `enrich resume`."),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,22 @@ import click
 from enrich.cli.output import print_json, print_table, seconds
 from enrich.cli.setup import Setup, parse_value, setup_options
 
+__all__ = ["outside_config", "try_command"]
+
+
+@contextlib.contextmanager
+def outside_config(*keys: str) -> Iterator[None]:
+    """Take away the keys that complaints begin with, of a step that stands in no config.yaml."""
+    from enrich.errors import EnrichError
+
+    try:
+        yield
+    except EnrichError as error:
+        text = str(error)
+        for key in keys:
+            text = text.removeprefix(key)
+        raise type(error)(text) from error
+
 
 @click.command("try")
 @click.argument("image", type=click.Path(path_type=Path))
@@ -18,6 +36,9 @@ from enrich.cli.setup import Setup, parse_value, setup_options
 @click.option("--hook", help="Which hook, if the plugin has several work hooks.")
 @click.option("--model", help="A model of the model store.")
 @click.option("--option", "options", multiple=True, metavar="KEY=VALUE", help="One of the plugin's options.")
+@click.option(
+    "--question", "questions", multiple=True, metavar="TEXT", help="A question, for plugins that answer some."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @setup_options
 @click.pass_obj
@@ -28,6 +49,7 @@ def try_command(
     hook: str | None,
     model: str | None,
     options: tuple[str, ...],
+    questions: tuple[str, ...],
     as_json: bool,
 ) -> int:
     """Run one plugin on one picture; nothing is written anywhere."""
@@ -47,13 +69,19 @@ def try_command(
         if not equals:
             raise click.BadParameter(f"{item!r} is not KEY=VALUE")
         values[key] = parse_value(text)
+    if questions:
+        if not isinstance(values.setdefault("questions", {}), Mapping):
+            raise click.BadParameter("questions must be a section of names and texts", param_hint="--option")
+        asked = {f"question-{number}": text for number, text in enumerate(questions, 1)}
+        values["questions"] = {**values["questions"], **asked}
     try:
         step = Step.model_validate({**values, "plugin": name, "hook": hook, "model": model})
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise click.BadParameter(f"{first['loc'][0]}: {first['msg']}", param_hint="--option") from error
     models = app.open_models(settings)
-    bound = host.bind("try", step, models.open)
+    with outside_config("steps.try.", "steps.try: "):
+        bound = host.bind("try", step, models.open)
     rendition = app.read_rendition(settings, host, image, bound.size_px)
     started = time.perf_counter()
     (outcome,) = host.describe(bound, [rendition], [()])

@@ -74,13 +74,10 @@ def _runtime(settings: Settings, setup: Setup) -> _Check:
 
 def _models(settings: Settings, setup: Setup) -> _Check:
     """Load every model and run it once on a grey picture."""
-    import numpy as np
-
     from enrich.app import open_models, open_store
-    from enrich.types import Rendition
+    from enrich.inference import try_out
 
     models = open_models(settings)
-    grey = np.full((224, 224, 3), 128, np.uint8)
     for listing in open_store(settings).list():
         if listing.problem is not None:
             yield f"model {listing.name}", _BAD, listing.problem
@@ -89,7 +86,7 @@ def _models(settings: Settings, setup: Setup) -> _Check:
         try:
             model = models.open(listing.name)
             loaded = time.perf_counter()
-            model.predict([Rendition(None, None, 0, grey, 224, 224, 224, 224)])
+            try_out(model)
         except EnrichError as error:
             yield f"model {listing.name}", _BAD, str(error)
             continue
@@ -98,7 +95,7 @@ def _models(settings: Settings, setup: Setup) -> _Check:
         yield (
             f"model {listing.name}",
             _GOOD,
-            f"{model.provider}, loaded in {seconds(loaded - started)}, one inference "
+            f"{model.family}, {model.provider}, loaded in {seconds(loaded - started)}, one inference "
             f"{seconds(ended - loaded)}, {grown:.0f} MB",
         )
     models.close()

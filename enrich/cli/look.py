@@ -95,10 +95,14 @@ def show_command(setup: Setup, name: str, as_json: bool) -> None:
     print_table(of_job, [_pick(row, *of_job) for row in shown["jobs"]], title="jobs")
     columns = ("step", "item", "page", "text", "data", "confidence")
     said = [
-        [*_pick(row, *columns), row["generator"]["model"] or row["generator"]["plugin"]]
+        [
+            *_pick(row, *columns),
+            row["generator"]["model"] or row["generator"]["plugin"],
+            "yes" if row["is_stale"] else "",
+        ]
         for row in shown["annotations"]
     ]
-    print_table((*columns, "by"), said, title=f"annotations ({shown['superseded']} superseded)")
+    print_table((*columns, "by", "stale"), said, title=f"annotations ({shown['superseded']} superseded)")
 
 
 @click.command("query")

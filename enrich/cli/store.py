@@ -30,8 +30,9 @@ def models_list(setup: Setup, as_json: bool) -> None:
         rows.append(
             {
                 "name": listing.name,
-                "family": model.manifest.family if model else None,
+                "family": model.family if model else None,
                 "hooks": list(model.hooks) if model else [],
+                "languages": list(model.languages) if model else [],
                 "revision": model.revision if model else None,
                 "licence": model.manifest.licence if model else None,
                 "knows": model.manifest.knows if model else None,
@@ -52,7 +53,7 @@ def models_list(setup: Setup, as_json: bool) -> None:
 @setup_options
 @click.pass_obj
 def models_verify(setup: Setup, names: tuple[str, ...]) -> int:
-    """Check files, hashes and labels of the NAMEd models (default: all)."""
+    """Check files and hashes of the NAMEd models (default: all), and run each once on a grey picture."""
     from enrich.app import open_store
 
     store = open_store(setup.settings())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +13,9 @@ import PIL.Image
 
 from enrich.drawings.faces import draw_face
 from enrich.drawings.poster import draw_poster
-from enrich.drawings.scenes import draw_scene
+from enrich.drawings.scenes import Scene, compose_scene, draw_scene
 
-__all__ = ["draw_samples"]
+__all__ = ["draw_samples", "sample_scenes", "write_iptc"]
 
 _FACE_PX = 480
 _SCENE_PX = 400
@@ -53,9 +54,9 @@ _FACES = (
     ("grandparent.jpg", "65+", _Metadata("A drawn pensioner", "2026:05:30 14:45:21")),
 )
 _SCENES = (
-    ("shapes-1.png", _Metadata()),
-    ("shapes-2.jpg", _Metadata(place=(48.8583, 2.2945), keywords=("geometry", "sample", "très joli"))),
-    ("shapes-3.webp", _Metadata()),
+    ("sign.png", _Metadata()),
+    ("banner.jpg", _Metadata(place=(48.8583, 2.2945), keywords=("geometry", "sample", "très joli"))),
+    ("icon.webp", _Metadata()),
 )
 _POSTERS = (
     ("poster-1.jpg", _Metadata("A drawn poster", "2026:01:12 10:00:00")),
@@ -66,7 +67,7 @@ _POSTERS = (
 def draw_samples(folder: Path, seed: int = 7) -> list[Path]:
     """Draw the sample assets into ``folder``, which is made if need be; files of their names are replaced.
 
-    Twelve files, JPEG, PNG and WebP: seven faces, three scenes and two posters with text. Some carry
+    Twelve files, JPEG, PNG and WebP: three scenes, seven faces and two posters with text. Some carry
     EXIF (camera, date, description, place) or XMP keywords; ``teenager.jpg`` lies on its side and
     says so in its EXIF orientation.
 
@@ -84,16 +85,49 @@ def draw_samples(folder: Path, seed: int = 7) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     paths = []
-    for name, age_group, metadata in _FACES:
-        image = draw_face(_rng(seed, name), age_group, _FACE_PX)
-        paths.append(_save(image, folder / name, metadata))
     for name, metadata in _SCENES:
         image, _ = draw_scene(_rng(seed, name), _SCENE_PX)
+        paths.append(_save(image, folder / name, metadata))
+    for name, age_group, metadata in _FACES:
+        image = draw_face(_rng(seed, name), age_group, _FACE_PX)
         paths.append(_save(image, folder / name, metadata))
     for name, metadata in _POSTERS:
         image, _ = draw_poster(_rng(seed, name), _POSTER_PX)
         paths.append(_save(image, folder / name, metadata))
     return paths
+
+
+def sample_scenes(seed: int = 7) -> dict[str, Scene]:
+    """Return what ``draw_samples`` draws with the same seed, by the name of the file; scenes only."""
+    return {name: compose_scene(_rng(seed, name)) for name, _ in _SCENES}
+
+
+def write_iptc(data: bytes, caption: str, keywords: Sequence[str]) -> bytes:
+    """Return a JPEG with an IPTC caption and keywords, as a picture editor would save it.
+
+    Parameters
+    ----------
+    data : bytes
+        A JPEG without IPTC; its picture is not touched.
+    caption : str
+        Caption-Abstract.
+    keywords : sequence of str
+        Keywords.
+
+    Source: IPTC, Information Interchange Model 4.2; Adobe, Photoshop File Formats (image resources).
+    """
+    datasets = [(1, 90, b"\x1b%G"), (2, 120, caption.encode())]
+    datasets += [(2, 25, keyword.encode()) for keyword in keywords]
+    block = b"".join(
+        bytes((0x1C, record, number)) + len(value).to_bytes(2, "big") + value
+        for record, number, value in datasets
+    )
+    resource = b"8BIM\x04\x04\0\0" + len(block).to_bytes(4, "big") + block + b"\0" * (len(block) % 2)
+    segment = b"Photoshop 3.0\0" + resource
+    end = 2
+    while data[end : end + 2] in (b"\xff\xe0", b"\xff\xe1"):  # JFIF, EXIF and XMP stand before it
+        end += 2 + int.from_bytes(data[end + 2 : end + 4], "big")
+    return data[:end] + b"\xff\xed" + (len(segment) + 2).to_bytes(2, "big") + segment + data[end:]
 
 
 def _rng(seed: int, name: str) -> random.Random:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import random
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ import PIL.Image
 
 from enrich.drawings.canvas import Canvas, Colour, Point, arc, smooth
 
-__all__ = ["COLOURS", "SHAPES", "Scene", "Shape", "draw_scene"]
+__all__ = ["COLOURS", "PLACES", "SHAPES", "Scene", "Shape", "compose_scene", "draw_scene"]
 
 COLOURS: dict[str, Colour] = {
     "red": (214, 40, 40),
@@ -42,10 +43,26 @@ _ALIKE = frozenset(
         ("purple", "black"),
     )
 )
-_LARGE_RADIUS = (0.2, 0.24)
-_SMALL_RADIUS = (0.08, 0.11)
-_MARGIN = 0.03
-_TRIES = 200
+_LARGE_RADIUS = (0.19, 0.205)
+_SMALL_RADIUS = (0.125, 0.14)
+# Between sizes, and between places, lies a gap: no drawing is a matter of opinion.
+_CENTRES = (0.21, 0.5, 0.79)
+_JITTER = 0.04
+_MARGIN = 0.01
+_GAP = 0.02
+
+#: The places of a scene, row by row from the top left.
+PLACES = (
+    "top left",
+    "top",
+    "top right",
+    "left",
+    "centre",
+    "right",
+    "bottom left",
+    "bottom",
+    "bottom right",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,45 +71,35 @@ class Shape:
 
     Parameters
     ----------
-    name, colour : str
+    kind, colour : str
         A key of `SHAPES` and one of `COLOURS`.
     is_large : bool
         Large or small; nothing lies between.
+    place : str
+        One of `PLACES`.
     x, y, radius : float
         The circle around the shape, in 0..1 of the picture's edge.
     """
 
-    name: str
+    kind: str
     colour: str
     is_large: bool
+    place: str
     x: float
     y: float
     radius: float
 
-    @property
-    def words(self) -> str:
-        """The shape in words: ``large red circle``."""
-        return f"{'large' if self.is_large else 'small'} {self.colour} {self.name}"
-
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What was drawn: the background's colour and the shapes, from left to right."""
+    """What was drawn: the background's colour and the shapes in reading order (row by row, from the left)."""
 
     background: str
     shapes: tuple[Shape, ...]
 
-    @property
-    def sentence(self) -> str:
-        """The scene in words, such as ``A large red circle and a small blue star on a white background.``."""
-        named = [f"{'an' if shape.words[0] in 'aeiou' else 'a'} {shape.words}" for shape in self.shapes]
-        listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
-        article = "an" if self.background[0] in "aeiou" else "a"
-        return f"{listed[0].upper()}{listed[1:]} on {article} {self.background} background."
-
 
 def draw_scene(rng: random.Random, size_px: int) -> tuple[PIL.Image.Image, Scene]:
-    """Draw one to three shapes that do not overlap, each of another form and colour.
+    """Draw one to three shapes that do not overlap, each of another kind, colour and place.
 
     Parameters
     ----------
@@ -108,16 +115,16 @@ def draw_scene(rng: random.Random, size_px: int) -> tuple[PIL.Image.Image, Scene
     scene : Scene
         What is to be seen on it.
     """
-    scene = _compose(rng)
+    scene = compose_scene(rng)
     canvas = Canvas(size_px, COLOURS[scene.background])
     for shape in scene.shapes:
-        outline = SHAPES[shape.name]
         frame = canvas.frame(shape.x, shape.y, shape.radius, rng.uniform(-12.0, 12.0))
-        frame.polygon(outline, COLOURS[shape.colour])
+        frame.polygon(SHAPES[shape.kind], COLOURS[shape.colour])
     return canvas.image(), scene
 
 
-def _compose(rng: random.Random) -> Scene:
+def compose_scene(rng: random.Random) -> Scene:
+    """Choose what ``draw_scene`` draws with the same ``rng``."""
     background = rng.choice(sorted(COLOURS))
     contrasting = [
         colour
@@ -125,25 +132,31 @@ def _compose(rng: random.Random) -> Scene:
         if colour != background and frozenset((colour, background)) not in _ALIKE
     ]
     count = rng.randint(1, 3)
-    names = rng.sample(sorted(SHAPES), count)
+    kinds = rng.sample(sorted(SHAPES), count)
     colours = rng.sample(contrasting, count)
-    shapes: list[Shape] = []
-    for name, colour in zip(names, colours, strict=True):
-        is_large = rng.random() < 0.5
-        radius = rng.uniform(*(_LARGE_RADIUS if is_large else _SMALL_RADIUS))
-        place = _free_place(rng, radius, shapes)
-        if place is not None:
-            shapes.append(Shape(name, colour, is_large, *place, radius))
-    return Scene(background, tuple(sorted(shapes, key=lambda shape: shape.x)))
+    sizes = [rng.random() < 0.5 for _ in range(count)]
+    while True:
+        shapes = [
+            _placed(rng, *looks)
+            for looks in zip(kinds, colours, sizes, rng.sample(range(len(PLACES)), count), strict=True)
+        ]
+        if not any(_touch(one, other) for one, other in itertools.combinations(shapes, 2)):
+            return Scene(background, tuple(sorted(shapes, key=lambda shape: PLACES.index(shape.place))))
 
 
-def _free_place(rng: random.Random, radius: float, taken: list[Shape]) -> Point | None:
-    """Return a centre whose circle touches no other; None where the picture is too full."""
-    for _ in range(_TRIES):
-        x, y = (rng.uniform(radius + _MARGIN, 1 - radius - _MARGIN) for _ in range(2))
-        if all(math.hypot(x - other.x, y - other.y) > radius + other.radius + _MARGIN for other in taken):
-            return x, y
-    return None
+def _placed(rng: random.Random, kind: str, colour: str, is_large: bool, place: int) -> Shape:
+    radius = rng.uniform(*(_LARGE_RADIUS if is_large else _SMALL_RADIUS))
+    y, x = (_near(rng, _CENTRES[line], radius) for line in divmod(place, 3))
+    return Shape(kind, colour, is_large, PLACES[place], x, y, radius)
+
+
+def _near(rng: random.Random, centre: float, radius: float) -> float:
+    edge = radius + _MARGIN
+    return min(max(centre + rng.uniform(-_JITTER, _JITTER), edge), 1 - edge)
+
+
+def _touch(one: Shape, other: Shape) -> bool:
+    return math.hypot(one.x - other.x, one.y - other.y) < one.radius + other.radius + _GAP
 
 
 def _regular(corners: int) -> list[Point]:
@@ -167,12 +180,17 @@ def _cross() -> list[Point]:
     return [*corner, *((-x, -y) for x, y in corner)]
 
 
+def _moon() -> list[Point]:
+    # A disc less a smaller one to its right: along the outer edge from tip to tip, and back along the inner.
+    return [*arc((0.0, 0.0), (0.92, 0.92), (47.4, 312.6)), *arc((0.8, 0.0), (0.7, 0.7), (255.3, 104.7))]
+
+
 # Outlines within the unit circle.
 SHAPES: dict[str, list[Point]] = {
     "circle": arc((0.0, 0.0), (0.92, 0.92), (0.0, 360.0)),
     "cross": _cross(),
     "heart": _heart(),
-    "hexagon": _regular(6),
+    "moon": _moon(),
     "square": [(0.7, -0.7), (0.7, 0.7), (-0.7, 0.7), (-0.7, -0.7)],
     "star": _star(),
     "triangle": _regular(3),

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pydantic
 
-from enrich.errors import ConfigError
+from enrich.errors import ConfigError, ModelMissing, UsageError
 from enrich.host.plugin import Plugin, guarded
+from enrich.prompts import PromptTemplate
+from enrich.questions import questions_of
 from enrich.types import ModelHandle, Question
 
 if TYPE_CHECKING:
@@ -21,6 +24,9 @@ __all__ = ["BoundStep", "Generator", "bind"]
 
 #: The longest edge of a rendition for plugins that do not say what they want.
 DEFAULT_SIZE_PX = 768
+
+#: These say nothing that a placeholder could be filled with.
+_WORDLESS = ("enrich_data", "enrich_embed")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,12 +49,17 @@ class Generator:
 
 @dataclass(frozen=True, slots=True)
 class BoundStep:
-    """A step of config.yaml with everything it needs to run."""
+    """A step of config.yaml with everything it needs to run.
+
+    ``items`` are the generators of its questions, by their names: an answer has its own, so that
+    whoever edits a question makes no other answer stale. The questions' texts may have placeholders.
+    """
 
     name: str
     plugin: Plugin
     hook: str
     generator: Generator
+    items: Mapping[str, Generator]
     options: Any
     model: ModelHandle | None
     questions: tuple[Question, ...]
@@ -58,17 +69,24 @@ class BoundStep:
     deadline_seconds: float | None
 
 
-def bind(name: str, step: Step, plugin: Plugin, open_model: Callable[[str], ModelHandle] | None) -> BoundStep:
-    """Check a step against its plugin and find everything it needs.
+def bind(
+    name: str,
+    step: Step,
+    plugin: Plugin,
+    open_model: Callable[[str], ModelHandle] | None,
+    earlier: Sequence[BoundStep] = (),
+) -> BoundStep:
+    """Check a step against its plugin and find everything it needs; ``earlier`` are the steps before it.
 
     Raises
     ------
     ModelMissing, ExtraMissing
         Its model, or a package of its plugin, is not there. Not retryable.
     ConfigError
-        The hook is missing or wrong, an option is, or a model is needed. Not retryable.
+        The hook is missing or wrong, an option or a placeholder is, a model is needed, or it cannot do
+        what the options ask of it. Not retryable.
     PluginFailed
-        The plugin's ``Options`` or ``requires`` raised.
+        The plugin's ``Options``, ``requires`` or ``check`` raised.
     """
     hook = _choose_hook(name, step, plugin)
     options = guarded(plugin, _check_options, name=name, step=step, plugin=plugin)
@@ -79,27 +97,85 @@ def bind(name: str, step: Step, plugin: Plugin, open_model: Callable[[str], Mode
     requires = getattr(plugin.module, "requires", None)
     if callable(requires):
         guarded(plugin, requires)
-    model = open_model(step.model) if step.model and open_model else None
+    _check_placeholders(name, options, earlier)
+    model = _open_model(name, step.model, open_model) if step.model and open_model else None
+    _check_together(name, plugin, options, model)
+    generator = Generator(
+        hook,
+        plugin.name,
+        plugin.revision,
+        step.model or "",
+        model.revision if model else "",
+        options.model_dump(mode="json") if isinstance(options, pydantic.BaseModel) else {},
+    )
+    questions = questions_of(options) if hook == "enrich_answer" else ()
     return BoundStep(
         name=name,
         plugin=plugin,
         hook=hook,
-        generator=Generator(
-            hook,
-            plugin.name,
-            plugin.revision,
-            step.model or "",
-            model.revision if model else "",
-            options.model_dump(mode="json") if isinstance(options, pydantic.BaseModel) else {},
-        ),
+        generator=generator,
+        items={question.name: _of_item(generator, question.name) for question in questions},
         options=options,
         model=model,
-        questions=(),
+        questions=questions,
         all_pages=step.pages == "all",
         size_px=step.size_px or int(getattr(plugin.module, "size_px", DEFAULT_SIZE_PX)),
         priority=step.priority,
         deadline_seconds=step.deadline_seconds,
     )
+
+
+def _open_model(name: str, model: str, open_model: Callable[[str], ModelHandle]) -> ModelHandle:
+    try:
+        return open_model(model)
+    except ModelMissing as error:
+        raise ModelMissing(f"steps.{name}.model: {error}") from error
+
+
+def _of_item(generator: Generator, item: str) -> Generator:
+    """Return the generator of one question's answers: the step's, without the other questions."""
+    options = {key: value for key, value in generator.options.items() if key != "questions"}
+    return dataclasses.replace(
+        generator, options={**options, "question": generator.options["questions"][item]}
+    )
+
+
+def _check_placeholders(name: str, options: Any, earlier: Sequence[BoundStep]) -> None:
+    known = {
+        step.name: None if step.hook in _WORDLESS else [question.name for question in step.questions]
+        for step in earlier
+    }
+    for key, template in _templates(options, ()):
+        try:
+            template.check(known)
+        except ValueError as error:
+            raise ConfigError(f"steps.{name}.{'.'.join(key)}: {error}") from error
+
+
+def _templates(value: Any, key: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], PromptTemplate]]:
+    """Yield the templates among a plugin's options, with the keys that lead to them."""
+    if isinstance(value, PromptTemplate):
+        yield key, value
+    elif isinstance(value, pydantic.BaseModel):
+        for part in type(value).model_fields:
+            yield from _templates(getattr(value, part), (*key, part))
+    elif isinstance(value, Mapping):
+        for part, inner in value.items():
+            yield from _templates(inner, (*key, str(part)))
+    elif isinstance(value, (list, tuple)):
+        for index, inner in enumerate(value):
+            yield from _templates(inner, (*key, str(index)))
+
+
+def _check_together(name: str, plugin: Plugin, options: Any, model: ModelHandle | None) -> None:
+    """Let the plugin say whether the model can do what the options ask of it."""
+    check = getattr(plugin.module, "check", None)
+    if not callable(check):
+        return
+    try:
+        guarded(plugin, check, options=options, model=model)
+    except UsageError as error:
+        raise ConfigError(f"steps.{name}: {error}") from error
 
 
 def _choose_hook(name: str, step: Step, plugin: Plugin) -> str:
@@ -131,8 +207,16 @@ def _check_options(name: str, step: Step, plugin: Plugin) -> Any:
             f"steps.{name}.{unknown[0]}: unknown key; {plugin.name} has: {', '.join(sorted(known)) or 'none'}"
         )
     try:
-        return model.model_validate(step.options)
+        return model.model_validate(step.options, context={"folder": step.folder})
     except pydantic.ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        key = ".".join(str(part) for part in first["loc"])
-        raise ConfigError(f"steps.{name}.{key}: {first['msg']}") from error
+        raise ConfigError(f"steps.{name}{_mend(error)}") from error
+
+
+def _mend(error: pydantic.ValidationError) -> str:
+    """Return the first complaint behind its key; an unknown key is why another one may be missing."""
+    found = error.errors(include_url=False)
+    first = next((one for one in found if one["type"] == "extra_forbidden"), found[0])
+    message = {"extra_forbidden": "unknown key", "missing": "it must be given"}.get(
+        first["type"], first["msg"].removeprefix("Value error, ")
+    )
+    return "".join(f".{part}" for part in first["loc"]) + f": {message}"

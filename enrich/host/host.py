@@ -18,6 +18,7 @@ import pluggy
 
 from enrich import hookspecs
 from enrich.errors import BrokenPicture, EnrichError, PluginContract, PluginError, PluginMissing
+from enrich.host.asking import Subject, alike, subject
 from enrich.host.binding import BoundStep, bind
 from enrich.host.complaints import mend, said, trace_after, trace_before
 from enrich.host.discovery import Candidate
@@ -108,8 +109,14 @@ class Host:
         self.plugins[candidate.name] = plugin
         return plugin
 
-    def bind(self, name: str, step: Step, open_model: Callable[[str], ModelHandle] | None) -> BoundStep:
-        """Check a step of config.yaml and find everything it needs.
+    def bind(
+        self,
+        name: str,
+        step: Step,
+        open_model: Callable[[str], ModelHandle] | None,
+        earlier: Sequence[BoundStep] = (),
+    ) -> BoundStep:
+        """Check a step of config.yaml and find everything it needs; ``earlier`` are the steps before it.
 
         Raises
         ------
@@ -118,7 +125,7 @@ class Host:
         ModelMissing, ExtraMissing, ConfigError, PluginFailed
             As ``binding.bind`` says.
         """
-        return bind(name, step, self._find(name, step.plugin), open_model)
+        return bind(name, step, self._find(name, step.plugin), open_model, earlier)
 
     def describe(
         self, step: BoundStep, renditions: Sequence[Rendition], statements: Sequence[Sequence[Statement]]
@@ -135,11 +142,9 @@ class Host:
                 return [error] * len(renditions)
             outcomes = [None if reason is None else Skip(reason) for reason in refusals]
         open_indexes = [index for index, outcome in enumerate(outcomes) if outcome is None]
-        results = self._try(
-            step, [renditions[i] for i in open_indexes], [statements[i] for i in open_indexes]
-        )
-        for index, result in zip(open_indexes, results, strict=True):
-            outcomes[index] = _outcome(step, renditions[index], result)
+        subjects = [subject(renditions[i], statements[i], step.questions) for i in open_indexes]
+        for index, one, result in zip(open_indexes, subjects, self._try(step, subjects), strict=True):
+            outcomes[index] = _outcome(step, one, result)
         return [outcome for outcome in outcomes if outcome is not None]
 
     def open_original(self, path: Path, media_type: str) -> Sequence[PIL.Image.Image] | None:
@@ -205,42 +210,40 @@ class Host:
         }
         return self._pm.subset_hook_caller(hook, others)
 
-    def _try(
-        self, step: BoundStep, renditions: Sequence[Rendition], statements: Sequence[Sequence[Statement]]
-    ) -> list[Any]:
-        """Return a result or an EnrichError per rendition."""
-        if not renditions:
+    def _try(self, step: BoundStep, subjects: Sequence[Subject]) -> list[Any]:
+        """Return a result or an EnrichError per subject; those asked the same go into one call."""
+        groups = alike(subjects)
+        if len(groups) > 1:
+            results: list[Any] = [None] * len(subjects)
+            for indices in groups:
+                found = self._try(step, [subjects[index] for index in indices])
+                for index, result in zip(indices, found, strict=True):
+                    results[index] = result
+            return results
+        if not subjects:
             return []
         try:
-            return self._call(step, renditions, statements)
+            return self._call(step, subjects)
         except EnrichError as error:
-            if len(renditions) == 1:
+            if len(subjects) == 1:
                 return [error]
-            log.info(
-                "step %s: a batch of %d failed, trying one by one: %s", step.name, len(renditions), error
-            )
-        return [
-            result
-            for rendition, said in zip(renditions, statements, strict=True)
-            for result in self._try(step, [rendition], [said])
-        ]
+            log.info("step %s: a batch of %d failed, trying one by one: %s", step.name, len(subjects), error)
+        return [result for one in subjects for result in self._try(step, [one])]
 
-    def _call(
-        self, step: BoundStep, renditions: Sequence[Rendition], statements: Sequence[Sequence[Statement]]
-    ) -> list[Any]:
+    def _call(self, step: BoundStep, subjects: Sequence[Subject]) -> list[Any]:
         context = Context(
             step=step.name,
             options=step.options,
             model=step.model,
-            annotations=statements,
+            annotations=[one.statements for one in subjects],
             language=getattr(step.options, "lang", None),
             length=getattr(step.options, "length", None),
             deadline=None if step.deadline_seconds is None else time.monotonic() + step.deadline_seconds,
             log=logging.getLogger(f"enrich.step.{step.name}"),
         )
-        offered: dict[str, Any] = {"renditions": renditions, "context": context}
+        offered: dict[str, Any] = {"renditions": [one.rendition for one in subjects], "context": context}
         if step.hook == "enrich_answer":
-            offered["questions"] = step.questions
+            offered["questions"] = subjects[0].questions
         returned = guarded(step.plugin, self._caller(step.hook, step.plugin), **offered)
         # One implementation answers with a list of one; pluggy leaves a None out.
         results = returned[0] if returned else None
@@ -250,20 +253,20 @@ class Host:
             )
         # A generator runs the plugin's code only now.
         aligned: list[Any] = guarded(step.plugin, functools.partial(list, results))
-        if len(aligned) != len(renditions):
+        if len(aligned) != len(subjects):
             raise PluginContract(
-                f"plugin {step.plugin.name} returned {len(aligned)} results for {len(renditions)} "
+                f"plugin {step.plugin.name} returned {len(aligned)} results for {len(subjects)} "
                 f"renditions; {step.hook} must return one each, in order"
             )
         return aligned
 
 
-def _outcome(step: BoundStep, rendition: Rendition, result: Any) -> Outcome:
+def _outcome(step: BoundStep, asked: Subject, result: Any) -> Outcome:
     if isinstance(result, Skip) and isinstance(result.reason, str):
         return result
     if isinstance(result, EnrichError):
         return result
-    check = functools.partial(drafts, step.hook, result, rendition.page, step.questions)
+    check = functools.partial(drafts, step.hook, result, asked.rendition.page, asked.questions)
     try:
         # What the plugin returned may run its code when it is looked at.
         made: list[Draft] = guarded(step.plugin, check)

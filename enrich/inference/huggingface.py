@@ -1,4 +1,4 @@
-"""What Hugging Face's config.json and preprocessor_config.json say, in the words of our manifest.
+"""What Hugging Face's config.json and image processor say, in the words of our manifest.
 
 Source: ``image_processing_*.py`` of transformers 4.57. A processor that is not listed here may
 do other arithmetic (EfficientNet's normalises twice): it is refused instead of guessed at.
@@ -12,15 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from enrich.errors import ManifestError
-from enrich.inference.manifest import Activation, Input, parse_manifest
+from enrich.inference.manifest import Activation, Input, parse_manifest, read_json
 
-__all__ = ["CONFIG_NAME", "PROCESSOR_NAME", "activation_of", "check_architecture", "input_of", "labels_of"]
+__all__ = ["CONFIG_NAME", "PROCESSOR_NAMES", "activation_of", "find_processor", "input_of", "labels_of"]
 
 CONFIG_NAME = "config.json"
-PROCESSOR_NAME = "preprocessor_config.json"
+#: Where an image processor is described: alone, or as transformers 5 writes it, inside.
+PROCESSOR_NAMES = ("preprocessor_config.json", "processor_config.json")
 
 #: Image processors, without their ending, that take a plain ``size: 224`` as both edges.
-_SQUARE = {"Beit", "Deit", "DeiT", "Siglip", "Siglip2", "ViT"}
+_SQUARE = {"Beit", "Blip", "Deit", "DeiT", "Siglip", "ViT"}
 #: Those that take it as the shorter edge.
 _SHORTEST_EDGE = {"Bit", "CLIP", "ChineseCLIP", "MobileNetV1", "MobileNetV2", "MobileViT", "PoolFormer"}
 #: ConvNeXT's own rule, also ResNet's: below 384 px a resize by ``crop_pct`` and a crop, else both edges.
@@ -28,23 +29,31 @@ _CROP_PCT = {"ConvNext", "ConvNeXT"}
 _CROP_PCT_BELOW_PX = 384
 _CROP_PCT_DEFAULT = 224 / 256
 
+#: Those whose own default is bicubic, where the file names no filter; the others' is bilinear.
+_BICUBIC = {"Beit", "Bit", "Blip", "CLIP", "ChineseCLIP", "Deit", "DeiT", "PoolFormer", "Siglip"}
+
 _ENDING = re.compile(r"(ImageProcessor(Fast|Pil)?|FeatureExtractor)$")
 
 
-def check_architecture(config: Mapping[str, Any], path: Path) -> None:
-    """Refuse what is no image classifier.
+def find_processor(folder: Path) -> tuple[dict[str, Any], Path] | None:
+    """Return the description of the image processor and the file it stands in, or None.
 
     Raises
     ------
     ManifestError
-        ``architectures`` names none. Not retryable.
+        The file cannot be read. Not retryable.
     """
-    names = config.get("architectures") or []
-    if not any(str(name).endswith("ForImageClassification") for name in names):
-        raise ManifestError(
-            f"{path}: architectures: {', '.join(map(str, names)) or 'none'} is no ...ForImageClassification; "
-            "other classifiers need a manifest.json (docs/models.md)"
-        )
+    for name in PROCESSOR_NAMES:
+        path = folder / name
+        if path.is_file():
+            values = read_json(path)
+            nested = values.get("image_processor")
+            if isinstance(nested, dict):
+                return nested, path
+            # A processor_config.json of transformers 4 holds other things.
+            if name == PROCESSOR_NAMES[0] or "image_processor_type" in values:
+                return values, path
+    return None
 
 
 def labels_of(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
@@ -84,6 +93,8 @@ def input_of(processor: Mapping[str, Any], path: Path) -> Input:
         values["crop"] = _size(processor, "crop_size", path)
     if processor.get("resample") is not None:
         values["resample"] = processor["resample"]
+    elif _kind(processor, path) in _BICUBIC:
+        values["resample"] = "bicubic"
     if processor.get("do_flip_channel_order"):
         values["colour"] = "BGR"
     values["scale"] = processor.get("rescale_factor", 1 / 255) if processor.get("do_rescale", True) else 1.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import string
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -10,10 +11,10 @@ import PIL.Image
 import pydantic
 
 from enrich.errors import ManifestError
+from enrich.inference.families import FAMILIES
 from enrich.inference.preprocess import Colour, Layout, Preprocessing
 
 __all__ = [
-    "FAMILIES",
     "MANIFEST_NAME",
     "Activation",
     "Crop",
@@ -22,15 +23,14 @@ __all__ = [
     "Manifest",
     "ModelFile",
     "Output",
+    "Prompts",
     "Resize",
+    "ZeroShot",
     "parse_manifest",
     "read_json",
 ]
 
 MANIFEST_NAME = "manifest.json"
-
-#: What kinds of models there are, with the work hooks each can serve.
-FAMILIES = {"classifier": ("enrich_tag", "enrich_age")}
 
 Activation = Literal["softmax", "sigmoid", "none"]
 
@@ -66,6 +66,33 @@ def _family(value: str) -> str:
     if value not in FAMILIES:
         raise ValueError(f"unknown family; known: {', '.join(FAMILIES)}")
     return value
+
+
+def _template(text: str, *names: str, needed: str | None = None) -> str:
+    """Check that str.format can fill ``text`` from ``names`` alone."""
+    allowed = ", ".join(f"{{{name}}}" for name in names)
+    try:
+        fields = [part[1:] for part in string.Formatter().parse(text) if part[1] is not None]
+    except ValueError as error:
+        raise ValueError(f"{error}; a brace that is no placeholder is written twice") from error
+    # Neither attributes nor formats: only whole values are put in.
+    if any(name not in names or form or conversion for name, form, conversion in fields):
+        raise ValueError(f"may hold {allowed} and no other placeholder")
+    if needed is not None and [name for name, _, _ in fields].count(needed) != 1:
+        raise ValueError(f"must hold {{{needed}}} once")
+    return text
+
+
+def _caption(text: str) -> str:
+    return _template(text, "language", "length")
+
+
+def _answer(text: str) -> str:
+    return _template(text, "question", "language", needed="question")
+
+
+def _label(text: str) -> str:
+    return _template(text, "", needed="")
 
 
 class _Part(pydantic.BaseModel):
@@ -161,15 +188,37 @@ class Domain(_Part):
     flat_share_min: Annotated[float, pydantic.Field(ge=0, le=1)]
 
 
+_Length = Literal["short", "normal", "long", "alt_text"]
+_CaptionTemplate = Annotated[str, pydantic.AfterValidator(_caption)]
+# BCP 47, as far as its shape goes: "en", "pt-BR", "zh-Hans".
+_Language = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
+
+
+class Prompts(_Part):
+    """What the model is told when it shall write; filled by ``str.format``."""
+
+    caption: _CaptionTemplate | dict[_Length, _CaptionTemplate] | None = None
+    answer: Annotated[str, pydantic.AfterValidator(_answer)] | None = None
+
+
+class ZeroShot(_Part):
+    """How a dual encoder's cosines become confidences, and how a label is put to it."""
+
+    scale: _Divisor | None = None
+    bias: _Number | None = None
+    activation: Literal["softmax", "sigmoid"] | None = None
+    template: Annotated[str, pydantic.AfterValidator(_label)] | None = None
+
+
 class Manifest(_Part):
     """One model's manifest.json, with its defaults.
 
-    Absent ``labels``, ``input`` and ``output.activation`` are read from the Hugging Face files of
-    the folder.
+    Absent ``family``, ``labels``, ``input`` and ``output.activation`` are read from the Hugging Face
+    files of the folder.
     """
 
     name: _Text | None = None
-    family: Annotated[str, pydantic.AfterValidator(_family)] = "classifier"
+    family: Annotated[str, pydantic.AfterValidator(_family)] | None = None
     revision: _Text | None = None
     licence: str | None = None
     source: str | None = None
@@ -182,6 +231,10 @@ class Manifest(_Part):
     output: Output = Output()
     hooks: tuple[_Text, ...] = ()
     domain: Domain | None = None
+    prompts: Prompts = Prompts()
+    languages: tuple[_Language, ...] = ()
+    max_tokens: dict[_Length | Literal["answer"], Annotated[int, pydantic.Field(ge=1, le=4096)]] = {}
+    zero_shot: ZeroShot = ZeroShot()
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -6,15 +6,16 @@ import threading
 from concurrent.futures import Future
 
 from enrich.errors import InferenceError
-from enrich.inference.classifier import Classifier
 from enrich.inference.devices import parse_device
+from enrich.inference.families import open_model
+from enrich.inference.handle import Model
 from enrich.inference.store import ModelStore
 
 __all__ = ["Models"]
 
 
 class Models:
-    """Loads models on first use; one session and one scheduler for each.
+    """Loads models on first use; its sessions and schedulers serve all callers.
 
     Parameters
     ----------
@@ -36,10 +37,10 @@ class Models:
         self._device = parse_device(device)
         self._threads = threads
         self._lock = threading.Lock()
-        self._loaded: dict[str, Future[Classifier]] = {}
+        self._loaded: dict[str, Future[Model]] = {}
         self._is_closed = False
 
-    def open(self, name: str) -> Classifier:
+    def open(self, name: str) -> Model:
         """Return the model of this name, loaded by whoever asks first; others wait for it.
 
         Raises
@@ -54,7 +55,7 @@ class Models:
             future = self._loaded.setdefault(name, Future())
         if is_first:
             try:
-                future.set_result(Classifier.open(self._store.get(name), self._device, threads=self._threads))
+                future.set_result(open_model(self._store.get(name), self._device, threads=self._threads))
             # Even an interrupt: others wait for this future, and it must not stay open.
             except BaseException as error:  # noqa: BLE001
                 future.set_exception(error)

@@ -22,9 +22,10 @@ __all__ = ["Colour", "Layout", "Preprocessing"]
 Colour = Literal["RGB", "BGR"]
 Layout = Literal["NCHW", "NHWC"]
 
-# A strip this many times longer than wide is cut to its middle before it is enlarged: what lies
-# beyond would be cropped away, and enlarging it takes gigabytes for a picture of 1 x 20,000 px.
-_LONGEST_STRIP = 10
+# Of a strip that would become larger, 64 MB in Pillow, only the middle is enlarged: what lies beyond would
+# be cropped away, and a picture of 1 x 20,000 px would take gigabytes. Not of others: where Pillow starts
+# from a part, levels may differ by 1.
+_LARGEST_PX = 16 * 2**20
 
 
 @dataclass(frozen=True)
@@ -125,19 +126,27 @@ class Preprocessing:
         if isinstance(self.resize, tuple):
             height, width = self.resize
             return picture.resize((width, height), self.resample)
-        picture = self._middle(picture)
         short, long = sorted(picture.size)
         longer = int(self.resize * long / short)
         landscape = picture.width > picture.height
-        return picture.resize((longer, self.resize) if landscape else (self.resize, longer), self.resample)
+        size = (longer, self.resize) if landscape else (self.resize, longer)
+        if size[0] * size[1] > _LARGEST_PX:
+            return self._middle(picture, size)
+        return picture.resize(size, self.resample)
 
-    def _middle(self, picture: PIL.Image.Image) -> PIL.Image.Image:
-        assert isinstance(self.resize, int)
-        assert self.crop is not None
-        longest = min(picture.size) * max(_LONGEST_STRIP, -(-max(self.crop) // self.resize))
-        if max(picture.size) <= longest:
-            return picture
-        return _centre(picture, min(longest, picture.height), min(longest, picture.width))
+    def _middle(self, picture: PIL.Image.Image, size: tuple[int, int]) -> PIL.Image.Image:
+        """Return what the crop leaves of the picture resized to ``size``, without making the rest."""
+        assert self.crop is not None, "a shorter edge comes with a crop"
+        height, width = self.crop
+        kept = (min(width, size[0]), min(height, size[1]))
+        starts = [(whole - part) // 2 for whole, part in zip(size, kept, strict=True)]
+        ends = [start + part for start, part in zip(starts, kept, strict=True)]
+        # In px of the picture, along both edges.
+        scales = [old / new for old, new in zip(picture.size, size, strict=True)]
+        left, top, right, bottom = (
+            edge * scale for edges in (starts, ends) for edge, scale in zip(edges, scales, strict=True)
+        )
+        return picture.resize(kept, self.resample, box=(left, top, right, bottom))
 
     def _crop(self, picture: PIL.Image.Image) -> PIL.Image.Image:
         return picture if self.crop is None else _centre(picture, *self.crop)

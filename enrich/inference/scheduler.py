@@ -85,6 +85,8 @@ class Scheduler:
         self._buckets = tuple(buckets)
         self._name = name
         self._capacity = capacity
+        # Those that somebody waits for, and all others.
+        self._urgent: deque[_Slot] = deque()
         self._waiting: deque[_Slot] = deque()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -96,15 +98,19 @@ class Scheduler:
     @property
     def stats(self) -> Stats:
         with self._changed:
-            return Stats(dict(sorted(self._runs.items())), self._refused, len(self._waiting))
+            return Stats(
+                dict(sorted(self._runs.items())), self._refused, len(self._urgent) + len(self._waiting)
+            )
 
-    def run(self, items: Items) -> list[NDArray[Any]]:
+    def run(self, items: Items, *, interactive: bool = False) -> list[NDArray[Any]]:
         """Wait for one row per item, in order.
 
         Parameters
         ----------
         items : sequence of ndarray, or ndarray
             Equal shapes; an array's first axis is the items.
+        interactive : bool
+            Somebody waits: goes before all others, and is never held back.
 
         Raises
         ------
@@ -115,10 +121,13 @@ class Scheduler:
             return []
         call = _Call(items)
         with self._changed:
-            self._changed.wait_for(lambda: self._is_closed or len(self._waiting) < self._capacity)
+            self._changed.wait_for(
+                lambda: self._is_closed or interactive or len(self._waiting) < self._capacity
+            )
             if self._is_closed:
                 raise self._closed_error()
-            self._waiting.extend((call, index) for index in range(len(items)))
+            queue = self._urgent if interactive else self._waiting
+            queue.extend((call, index) for index in range(len(items)))
             self._changed.notify_all()
         return call.future.result()
 
@@ -138,18 +147,23 @@ class Scheduler:
             # However the thread ends, nobody waits for it in vain.
             with self._changed:
                 self._is_closed = True
-                for call, _ in (*batch, *self._waiting):
+                for call, _ in (*batch, *self._urgent, *self._waiting):
                     if not call.future.done():
                         call.future.set_exception(self._closed_error())
                 self._changed.notify_all()
 
     def _take(self) -> list[_Slot]:
         with self._changed:
-            self._changed.wait_for(lambda: self._waiting or self._is_closed)
-            if not self._waiting:
+            self._changed.wait_for(lambda: self._urgent or self._waiting or self._is_closed)
+            count = len(self._urgent) + len(self._waiting)
+            if not count:
                 return []
-            size = decompose(len(self._waiting), self._buckets)[0]
-            batch = [self._waiting.popleft() for _ in range(size)]
+            size = decompose(count, self._buckets)[0]
+            # A place is left to the others, or they might never have their turn.
+            kept = 1 if self._waiting and size > 1 else 0
+            urgent = min(len(self._urgent), size - kept)
+            batch = [self._urgent.popleft() for _ in range(urgent)]
+            batch += [self._waiting.popleft() for _ in range(size - urgent)]
             self._changed.notify_all()
             return batch
 
@@ -181,7 +195,10 @@ class Scheduler:
 
     def _fail(self, call: _Call, error: Exception) -> None:
         with self._changed:
-            self._waiting = deque(slot for slot in self._waiting if slot[0] is not call)
+            for queue in (self._urgent, self._waiting):
+                left = [slot for slot in queue if slot[0] is not call]
+                queue.clear()
+                queue.extend(left)
             self._changed.notify_all()
         if not isinstance(error, EnrichError):
             message = " ".join(str(error).split())

@@ -16,7 +16,7 @@ from enrich.inference.batches import BUCKETS
 from enrich.inference.devices import Device, candidates
 from enrich.inference.runtime import install_line, load_runtime
 
-__all__ = ["Port", "Session", "open_session"]
+__all__ = ["Bound", "Port", "Session", "open_session"]
 
 _log = logging.getLogger(__name__)
 
@@ -54,8 +54,24 @@ class Port:
     dtype: np.dtype[Any]
 
 
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """What a run gave.
+
+    Parameters
+    ----------
+    arrays : list of ndarray
+        The outputs that were wanted as arrays, in that order.
+    kept : mapping of str to OrtValue
+        The outputs that stayed where the graph runs.
+    """
+
+    arrays: list[NDArray[Any]]
+    kept: Mapping[str, Any]
+
+
 class Session:
-    """A graph on one device; ``run`` may be called from any thread.
+    """A graph on one device; it may be run from any thread.
 
     Parameters
     ----------
@@ -65,6 +81,9 @@ class Session:
         Not ``auto``; see ``open_session``.
     threads : int or None
         Threads within one operator on the CPU; None leaves it to ONNX Runtime, one per core.
+    keeps_memory : bool
+        Keep what a run needed for the next one, which is faster; not for graphs whose shapes change
+        all the time, each of which would keep its own.
 
     Raises
     ------
@@ -78,9 +97,12 @@ class Session:
     None of them is retryable.
     """
 
-    def __init__(self, graph: Path, device: Device, *, threads: int | None = None) -> None:
-        self._graph = graph
-        self._session = _create(graph, device, threads)
+    def __init__(
+        self, graph: Path, device: Device, *, threads: int | None = None, keeps_memory: bool = True
+    ) -> None:
+        self.graph = graph
+        self._session = _create(graph, device, threads, keeps_memory=keeps_memory)
+        self._memory = ("cuda", device.index) if device.kind == "cuda" else ("cpu", 0)
         self.provider: str = self._session.get_providers()[0]
         self.inputs = tuple(_port(graph, node) for node in self._session.get_inputs())
         self.outputs = tuple(_port(graph, node) for node in self._session.get_outputs())
@@ -102,21 +124,71 @@ class Session:
         InferenceError
             An input is missing, or ONNX Runtime refused the run. Not retryable.
         """
-        missing = [port.name for port in self.inputs if port.name not in feeds]
-        if missing:
-            raise InferenceError(f"{self._graph.name}: no value for the input {', '.join(missing)}")
+        self._check(feeds)
         cast = {port.name: np.asarray(feeds[port.name], port.dtype) for port in self.inputs}
         try:
             arrays: list[NDArray[Any]] = self._session.run(list(outputs), cast)
         # The runtime's exceptions share no class of their own below Exception.
         except Exception as error:
-            raise InferenceError(
-                f"{self._graph.name}: ONNX Runtime refused a run: {_one_line(error)}"
-            ) from error
+            raise self._refused(error) from error
         return arrays
 
+    def run_bound(self, feeds: Mapping[str, Any], outputs: Sequence[str], kept: Sequence[str]) -> Bound:
+        """Run one batch and leave some of the outputs where the graph runs, to be fed again.
 
-def open_session(graph: Path, device: Device, *, threads: int | None = None) -> Session:
+        Parameters
+        ----------
+        feeds : mapping of str to ndarray or OrtValue
+            As for ``run``; what a run or ``place`` left on the device is taken as it is.
+        outputs : sequence of str
+            The outputs wanted as arrays.
+        kept : sequence of str
+            The outputs wanted where they are.
+
+        Raises
+        ------
+        InferenceError
+            As ``run``. Not retryable.
+        """
+        self._check(feeds)
+        try:
+            # Held until the run is over: older runtimes only look at an array's memory and keep none of it.
+            inputs = {port.name: self._placed(feeds[port.name], port.dtype) for port in self.inputs}
+            binding = self._session.io_binding()
+            for name, value in inputs.items():
+                binding.bind_ortvalue_input(name, value)
+            for name in outputs:
+                binding.bind_output(name, "cpu")
+            for name in kept:
+                binding.bind_output(name, *self._memory)
+            self._session.run_with_iobinding(binding)
+            values = binding.get_outputs()
+        # The runtime's exceptions share no class of their own below Exception.
+        except Exception as error:
+            raise self._refused(error) from error
+        arrays = [value.numpy() for value in values[: len(outputs)]]
+        return Bound(arrays, dict(zip(kept, values[len(outputs) :], strict=True)))
+
+    def place(self, array: NDArray[Any], dtype: np.dtype[Any]) -> Any:
+        """Return an array as an OrtValue where the graph runs, cast to ``dtype``."""
+        values = load_runtime().OrtValue
+        return values.ortvalue_from_numpy(np.ascontiguousarray(array, dtype), *self._memory)
+
+    def _placed(self, value: Any, dtype: np.dtype[Any]) -> Any:
+        return self.place(value, dtype) if isinstance(value, np.ndarray) else value
+
+    def _check(self, feeds: Mapping[str, Any]) -> None:
+        missing = [port.name for port in self.inputs if port.name not in feeds]
+        if missing:
+            raise InferenceError(f"{self.graph.name}: no value for the input {', '.join(missing)}")
+
+    def _refused(self, error: Exception) -> InferenceError:
+        return InferenceError(f"{self.graph.name}: ONNX Runtime refused a run: {_one_line(error)}")
+
+
+def open_session(
+    graph: Path, device: Device, *, threads: int | None = None, keeps_memory: bool = True
+) -> Session:
     """Open a graph on a device; ``auto`` falls back, with a warning that says why, all others are strict.
 
     Raises
@@ -127,13 +199,13 @@ def open_session(graph: Path, device: Device, *, threads: int | None = None) -> 
     *better, last = candidates(device, load_runtime().get_available_providers())
     for one in better:
         try:
-            return Session(graph, one, threads=threads)
+            return Session(graph, one, threads=threads, keeps_memory=keeps_memory)
         except ProviderError as error:
             _log.warning("%s", error)
-    return Session(graph, last, threads=threads)
+    return Session(graph, last, threads=threads, keeps_memory=keeps_memory)
 
 
-def _create(graph: Path, device: Device, threads: int | None) -> Any:
+def _create(graph: Path, device: Device, threads: int | None, *, keeps_memory: bool) -> Any:
     runtime = load_runtime()
     if device.provider not in runtime.get_available_providers():
         extra = {"cuda": "gpu"}.get(device.kind, device.kind)
@@ -143,7 +215,7 @@ def _create(graph: Path, device: Device, threads: int | None) -> Any:
     try:
         session = runtime.InferenceSession(
             str(graph),
-            _session_options(runtime, threads),
+            _session_options(runtime, threads, keeps_memory=keeps_memory),
             providers=[(device.provider, device.provider_options)],
             # With it the runtime prints to stdout and runs on the CPU instead of raising.
             enable_fallback=0,
@@ -162,11 +234,12 @@ def _create(graph: Path, device: Device, threads: int | None) -> Any:
     return session
 
 
-def _session_options(runtime: Any, threads: int | None) -> Any:
+def _session_options(runtime: Any, threads: int | None, *, keeps_memory: bool) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = _NOTHING_BUT_FATAL
     # A pattern is kept for every input shape ever seen.
     options.enable_mem_pattern = False
+    options.enable_cpu_mem_arena = keeps_memory
     if threads is not None:
         options.intra_op_num_threads = threads
     return options

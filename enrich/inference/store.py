@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
 
 from enrich.errors import EnrichError, ManifestError, ModelMissing, UsageError
+from enrich.inference.devices import Device
+from enrich.inference.families import open_model, try_out
 from enrich.inference.stored import StoredModel, is_model, read_model
 
 __all__ = ["Listing", "ModelStore"]
@@ -83,7 +86,7 @@ class ModelStore:
         return tuple(self._look(name, folder) for name, folder in self._folders().items())
 
     def verify(self, name: str) -> tuple[str, ...]:
-        """Check a model's files against its manifest, and its graph with one blank picture.
+        """Check a model's files against its manifest, and its graphs with one blank picture.
 
         Returns
         -------
@@ -100,11 +103,9 @@ class ModelStore:
         except ManifestError as error:
             return (str(error),)
         problems = model.file_problems()
-        # Imported here: looking through the store needs no session.
-        from enrich.inference.classifier import Classifier
-
         try:
-            Classifier.open(model).close()
+            with contextlib.closing(open_model(model, Device("cpu"))) as opened:
+                try_out(opened)
         except EnrichError as error:
             problems.append(str(error))
         return tuple(problems)

@@ -5,25 +5,23 @@ from __future__ import annotations
 import functools
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from enrich.errors import ManifestError
 from enrich.inference import huggingface
-from enrich.inference.manifest import (
-    FAMILIES,
-    MANIFEST_NAME,
-    Activation,
-    Manifest,
-    parse_manifest,
-    read_json,
-)
+from enrich.inference.families import FAMILIES, family_of
+from enrich.inference.layout import find_file, find_graphs, inside
+from enrich.inference.manifest import MANIFEST_NAME, Activation, Manifest, parse_manifest, read_json
 from enrich.inference.preprocess import Preprocessing
 
 __all__ = ["StoredModel", "is_model", "read_model"]
 
 _NUMBERED = re.compile(r"(\d+)\s*[,;:\t]\s*(.*\S)")
 _HASH_DIGITS = 12
+_TOKENIZER_NAME = "tokenizer.json"
 
 
 @dataclass(frozen=True)
@@ -38,47 +36,73 @@ class StoredModel:
         Where its files are.
     manifest : Manifest
         manifest.json as written; an empty one where there is none.
-    graph : Path
-        The .onnx file.
+    config : mapping
+        config.json as written; empty where there is none.
+    family : str
+        One of ``enrich.inference.families.FAMILIES``.
+    hooks : tuple of str
+        The work hooks this model can serve.
+    graphs : mapping of str to Path
+        The .onnx files by their part (see ``find_graphs``); the one that takes pictures is first.
     labels : tuple of str
-        In the order of the graph's output.
+        In the order of a classifier's output; empty in other families.
     preprocessing : Preprocessing
-        From a rendition to the graph's input.
+        From a rendition to the first graph's input.
     activation : {"softmax", "sigmoid", "none"}
-        What makes probabilities of the graph's output.
+        What makes probabilities of a classifier's output.
     """
 
     name: str
     folder: Path
     manifest: Manifest
-    graph: Path
+    config: Mapping[str, Any]
+    family: str
+    hooks: tuple[str, ...]
+    graphs: Mapping[str, Path]
     labels: tuple[str, ...]
     preprocessing: Preprocessing
     activation: Activation
 
+    @property
+    def graph(self) -> Path:
+        """The graph that takes pictures."""
+        return next(iter(self.graphs.values()))
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        """The languages it can be asked for (BCP 47): of what writes, English unless it is said."""
+        return self.manifest.languages or (("en",) if self.family == "encoder-decoder" else ())
+
+    def file(self, name: str) -> Path | None:
+        """Return a file of the model's folder, or of its ``onnx`` folder; None where there is none.
+
+        Raises
+        ------
+        ManifestError
+            The file leads out of the folder. Not retryable.
+        """
+        return find_file(self.folder, name)
+
     @functools.cached_property
     def revision(self) -> str:
-        """The weights' upstream revision; else a hash of the graph and of the weights beside it."""
+        """The weights' upstream revision; else a hash of graphs, weights beside them, and tokenizer."""
         if self.manifest.revision is not None:
             return self.manifest.revision
         whole = hashlib.sha256()
-        # Large exports keep their weights in model.onnx_data or model.onnx.data.
-        for path in sorted(self.graph.parent.iterdir()):
-            if path.name.startswith(self.graph.name) and path.is_file():
-                whole.update(bytes.fromhex(_sha256(path)))
+        tokenizer = None if self.family == "classifier" else self.file(_TOKENIZER_NAME)
+        for path in (*self.graphs.values(), *((tokenizer,) if tokenizer else ())):
+            # Large exports keep their weights in model.onnx_data or model.onnx.data.
+            for part in sorted(path.parent.iterdir()):
+                if part.name.startswith(path.name) and part.is_file():
+                    whole.update(bytes.fromhex(_sha256(part)))
         return f"sha256-{whole.hexdigest()[:_HASH_DIGITS]}"
-
-    @property
-    def hooks(self) -> tuple[str, ...]:
-        """The work hooks this model can serve."""
-        return self.manifest.hooks or FAMILIES[self.manifest.family]
 
     def file_problems(self) -> list[str]:
         """Compare the files with the manifest; one sentence for each that is missing or altered."""
         problems = []
         for file in self.manifest.files:
             try:
-                path = _inside(self.folder, file.path, "files")
+                path = inside(self.folder, file.path, "files")
                 size, digest = path.stat().st_size, _sha256(path)
             except OSError as error:
                 problems.append(f"{self.folder / file.path}: cannot be read: {error.strerror}")
@@ -108,45 +132,56 @@ def read_model(folder: Path) -> StoredModel:
     path = folder / MANIFEST_NAME
     config_path = folder / huggingface.CONFIG_NAME
     config = read_json(config_path) if config_path.is_file() else {}
-    if path.is_file():
-        manifest = parse_manifest(Manifest, read_json(path), path)
-    else:
-        huggingface.check_architecture(config, config_path)
-        manifest = Manifest()
+    manifest = parse_manifest(Manifest, read_json(path), path) if path.is_file() else Manifest()
     if manifest.name not in (None, folder.name):
         raise ManifestError(f'{path}: name: is "{manifest.name}", and the folder "{folder.name}"')
     for file in manifest.files:
-        _inside(folder, file.path, "files")
+        inside(folder, file.path, "files")
+    family, hooks = _family(manifest, config, folder)
+    is_classifier = family == "classifier"
     return StoredModel(
         name=folder.name,
         folder=folder,
         manifest=manifest,
-        graph=_graph(folder, manifest),
-        labels=_labels(folder, manifest, config),
+        config=config,
+        family=family,
+        hooks=hooks,
+        graphs=find_graphs(folder, manifest, family),
+        labels=_labels(folder, manifest, config) if is_classifier else (),
         preprocessing=_preprocessing(folder, manifest),
         activation=manifest.output.activation or huggingface.activation_of(config),
     )
 
 
-def _graph(folder: Path, manifest: Manifest) -> Path:
-    if manifest.graph is not None:
-        path = _inside(folder, manifest.graph, "graph")
-        if not path.is_file():
-            raise ManifestError(f"{folder / MANIFEST_NAME}: graph: there is no file {manifest.graph}")
-        return path
-    graphs = sorted(folder.glob("*.onnx"))
-    if len(graphs) != 1:
-        found = ", ".join(graph.name for graph in graphs) or "none"
-        raise ManifestError(f"{folder / MANIFEST_NAME}: graph: name the .onnx file; the folder has {found}")
-    return _inside(folder, graphs[0].name, "graph")
+def _family(manifest: Manifest, config: Mapping[str, Any], folder: Path) -> tuple[str, tuple[str, ...]]:
+    """Return the family and the hooks: the manifest's, else those of the architecture."""
+    config_path = folder / huggingface.CONFIG_NAME
+    try:
+        family, hooks = family_of(config, config_path)
+    except ManifestError:
+        if not (folder / MANIFEST_NAME).is_file():
+            raise
+        # Any graph can be a classifier; the others are written for their architectures.
+        family, hooks = "classifier", FAMILIES["classifier"].hooks
+    if manifest.family not in (None, family):
+        if manifest.family != "classifier":
+            architectures = ", ".join(FAMILIES[manifest.family or ""].architectures)
+            raise ManifestError(
+                f"{folder / MANIFEST_NAME}: family: a {manifest.family} needs a config.json whose "
+                f"architectures has one of {architectures}"
+            )
+        family, hooks = manifest.family, FAMILIES[manifest.family].hooks
+    if manifest.prompts.answer is not None and "enrich_answer" not in hooks:
+        hooks = (*hooks, "enrich_answer")
+    return family, manifest.hooks or hooks
 
 
-def _labels(folder: Path, manifest: Manifest, config: dict[str, object]) -> tuple[str, ...]:
+def _labels(folder: Path, manifest: Manifest, config: Mapping[str, Any]) -> tuple[str, ...]:
     if manifest.labels is None:
         return huggingface.labels_of(config, folder / huggingface.CONFIG_NAME)
     if not isinstance(manifest.labels, str):
         return manifest.labels
-    path = _inside(folder, manifest.labels, "labels")
+    path = inside(folder, manifest.labels, "labels")
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
@@ -169,18 +204,11 @@ def _without_numbers(lines: list[str]) -> tuple[str, ...]:
 def _preprocessing(folder: Path, manifest: Manifest) -> Preprocessing:
     if manifest.input is not None:
         return manifest.input.preprocessing()
-    path = folder / huggingface.PROCESSOR_NAME
-    if not path.is_file():
-        raise ManifestError(f"{folder / MANIFEST_NAME}: input: missing, and there is no {path.name} either")
-    return huggingface.input_of(read_json(path), path).preprocessing()
-
-
-def _inside(folder: Path, name: str, key: str) -> Path:
-    # Resolved, so that neither "..", nor an absolute path, nor a link leads out of the folder.
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise ManifestError(f"{folder / MANIFEST_NAME}: {key}: {name} leads out of the model's folder")
-    return path
+    found = huggingface.find_processor(folder)
+    if found is None:
+        names = " nor ".join(huggingface.PROCESSOR_NAMES)
+        raise ManifestError(f"{folder / MANIFEST_NAME}: input: missing, and there is neither {names}")
+    return huggingface.input_of(*found).preprocessing()
 
 
 def _sha256(path: Path) -> str:

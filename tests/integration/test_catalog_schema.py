@@ -29,6 +29,7 @@ TABLES = {
     "jobs": "id asset_id step state reason attempts priority retry_at lease_expires_at worker error_kind "
     "error created_at updated_at",
     "generators": "id hook plugin plugin_revision model model_revision options options_digest",
+    "generator_items": "generator_id item made_by",
     "runs": "id kind started_at ended_at version host",
     "annotations": "id asset_id step item page generator_id run_id kind text data confidence language "
     "question is_empty provider elapsed_ms created_at superseded_at",

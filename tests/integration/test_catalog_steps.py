@@ -1,6 +1,6 @@
 """Steps as configured, from run to run."""
 
-from catalog_kit import NOW, Catalog, file, said, step
+from catalog_kit import NOW, Catalog, asking, file, said, step
 
 from enrich.catalog import report, steps
 
@@ -8,7 +8,7 @@ from enrich.catalog import report, steps
 def test_a_new_step_has_a_job_for_every_asset(catalog: Catalog) -> None:
     catalog.ingest(file("a.png", "one"), file("b.png", "two"))
     catalog.sync(step("a", priority=7))
-    jobs = "SELECT asset_id, step, state, attempts, priority FROM jobs ORDER BY id"
+    jobs = "SELECT asset_id, step, state, attempts, priority FROM jobs ORDER BY asset_id"
     assert [tuple(row.values()) for row in catalog.rows(jobs)] == [
         (1, "a", "pending", 0, 7),
         (2, "a", "pending", 0, 7),
@@ -83,3 +83,68 @@ def test_trouble_is_said_of_its_step_until_it_is_over(catalog: Catalog) -> None:
     assert shown == {"a": ("the model is broken", NOW), "b": (None, None)}
     catalog.write(steps.set_trouble, "a", None, None)
     assert [row["paused_until"] for row in report.status(catalog.engine)["steps"]] == [None, None]
+
+
+def stale(catalog: Catalog) -> tuple[set[str], int]:
+    """The stale answers and how many jobs are stale, as every place says it that says so."""
+    in_view = set(catalog.column("SELECT item FROM answers WHERE is_stale"))
+    shown = report.show(catalog.engine, "asset", 1)["annotations"]
+    assert {row["item"] for row in shown if row["is_stale"]} == in_view
+    (jobs,) = catalog.column("SELECT stale FROM coverage")
+    assert [row["stale"] for row in report.status(catalog.engine)["steps"]] == [jobs]
+    return in_view, jobs
+
+
+def answer(catalog: Catalog, *items: str) -> None:
+    catalog.annotate(1, "a", *(said("answer", item=item, question=item, text="yes") for item in items))
+
+
+def test_an_edited_question_makes_exactly_its_answers_stale(catalog: Catalog) -> None:
+    catalog.sync(asking("a", color="What colour?", people="How many?"))
+    catalog.ingest(file("a.png", "one"))
+    answer(catalog, "color", "people")
+    assert stale(catalog) == (set(), 0)
+    catalog.sync(asking("a", color="What colour?", people="How many people?"))
+    assert stale(catalog) == ({"people"}, 1)
+    answer(catalog, "color", "people")
+    assert stale(catalog) == (set(), 0)
+    catalog.sync(asking("a", color="What colour?", people="How many?"))
+    assert stale(catalog) == ({"people"}, 1), "the old question is asked again, and was not answered last"
+
+
+def test_a_new_question_makes_the_jobs_stale_and_no_answer(catalog: Catalog) -> None:
+    catalog.sync(asking("a", color="What colour?"))
+    catalog.ingest(file("a.png", "one"))
+    answer(catalog, "color")
+    catalog.sync(asking("a", color="What colour?", people="How many?"))
+    assert stale(catalog) == (set(), 1)
+
+
+def test_a_question_that_is_asked_no_more_leaves_all_as_it_is(catalog: Catalog) -> None:
+    catalog.sync(asking("a", color="What colour?", people="How many?"))
+    catalog.ingest(file("a.png", "one"))
+    answer(catalog, "color", "people")
+    catalog.sync(asking("a", people="How many?"))
+    assert stale(catalog) == (set(), 0)
+    assert catalog.column("SELECT item FROM answers ORDER BY item") == ["color", "people"]
+
+
+def test_another_option_makes_all_answers_stale(catalog: Catalog) -> None:
+    catalog.sync(asking("a", color="What colour?", people="How many?"))
+    catalog.ingest(file("a.png", "one"))
+    answer(catalog, "color", "people")
+    catalog.sync(asking("a", shared="beams: 3", color="What colour?", people="How many?"))
+    assert stale(catalog) == ({"color", "people"}, 1)
+    catalog.sync(step("a", hook="enrich_answer", options_digest="without any question"))
+    assert stale(catalog) == ({"color", "people"}, 1)
+
+
+def test_an_answer_is_shown_with_its_own_question_as_its_generator(catalog: Catalog) -> None:
+    catalog.sync(asking("a", color="What colour?", people="How many?"))
+    catalog.ingest(file("a.png", "one"))
+    answer(catalog, "color", "people")
+    shown = report.show(catalog.engine, "asset", 1)["annotations"]
+    assert {row["item"]: row["generator"]["options"]["question"] for row in shown} == {
+        "color": "What colour?",
+        "people": "How many?",
+    }

@@ -110,7 +110,8 @@ both = pytest.mark.parametrize("database", ["sqlite", "postgresql"])
 @both
 def test_each_file_is_read_once_and_becomes_rows_and_jobs(site: Site) -> None:
     paths = [site.draw(f"{number:03}.png", number % 200) for number in range(300)]
-    assert site.offer(*paths, *paths).count(True) == 300
+    # None is read before all were offered twice.
+    assert site.offer(*paths, *paths, settle_seconds=2).count(True) == 300
     site.wait()
     assert sorted(site.reader.names) == [path.name for path in paths]
     assert site.files() == dict.fromkeys((path.name for path in paths), "present")

@@ -3,9 +3,8 @@ import math
 import random
 
 import numpy as np
-import pytest
 
-from enrich.drawings.scenes import COLOURS, SHAPES, Scene, Shape, draw_scene
+from enrich.drawings.scenes import COLOURS, PLACES, SHAPES, compose_scene, draw_scene
 
 
 def scenes(count):
@@ -35,31 +34,33 @@ def test_the_description_says_what_is_drawn():
         for shape in scene.shapes:
             assert tuple(pixels[int(shape.y * 160), int(shape.x * 160)]) == COLOURS[shape.colour]
             assert shape.colour != scene.background
-        assert len({shape.name for shape in scene.shapes}) == len(scene.shapes)
+        assert len({shape.kind for shape in scene.shapes}) == len(scene.shapes)
         assert len({shape.colour for shape in scene.shapes}) == len(scene.shapes)
 
 
 def test_all_words_occur():
     drawn = [scene for _, scene in scenes(300)]
     shapes = [shape for scene in drawn for shape in scene.shapes]
-    assert {shape.name for shape in shapes} == set(SHAPES)
+    assert {shape.kind for shape in shapes} == set(SHAPES)
     assert {shape.colour for shape in shapes} == {scene.background for scene in drawn} == set(COLOURS)
     assert {len(scene.shapes) for scene in drawn} == {1, 2, 3}
-    assert min(s.radius for s in shapes if s.is_large) > 1.5 * max(s.radius for s in shapes if not s.is_large)
+    assert min(s.radius for s in shapes if s.is_large) > 1.3 * max(s.radius for s in shapes if not s.is_large)
 
 
-@pytest.mark.parametrize(
-    ("count", "sentence"),
-    [
-        (1, "A large red circle on an orange background."),
-        (2, "A large red circle and a small blue star on an orange background."),
-        (3, "A large red circle, a small blue star and a small pink heart on an orange background."),
-    ],
-)
-def test_a_scene_in_words(count, sentence):
-    shapes = (
-        Shape("circle", "red", True, 0.3, 0.3, 0.2),
-        Shape("star", "blue", False, 0.7, 0.7, 0.1),
-        Shape("heart", "pink", False, 0.8, 0.2, 0.1),
-    )
-    assert Scene("orange", shapes[:count]).sentence == sentence
+def test_places_are_no_matter_of_opinion():
+    for seed in range(300):
+        for shape in compose_scene(random.Random(seed)).shapes:
+            row, column = divmod(PLACES.index(shape.place), 3)
+            # The middle third, less a gap on both sides.
+            assert [shape.x < 0.29, 0.45 < shape.x < 0.55, shape.x > 0.71][column]
+            assert [shape.y < 0.29, 0.45 < shape.y < 0.55, shape.y > 0.71][row]
+
+
+def test_shapes_stand_in_reading_order():
+    for seed in range(100):
+        places = [PLACES.index(shape.place) for shape in compose_scene(random.Random(seed)).shapes]
+        assert places == sorted(set(places))
+
+
+def test_what_is_composed_is_what_is_drawn():
+    assert compose_scene(random.Random(5)) == draw_scene(random.Random(5), 64)[1]

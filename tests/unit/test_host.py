@@ -25,6 +25,7 @@ from enrich.errors import (
 )
 from enrich.hookspecs import WORK_HOOKS
 from enrich.host import BoundStep, Generator, Host
+from enrich.host.asking import subject
 from enrich.host.discovery import Candidate
 from enrich.results import Draft
 from enrich.settings import Step
@@ -155,7 +156,7 @@ def test_a_result_of_the_wrong_length_or_type_is_refused(returned: Any, complain
 
     host = hosting(of("wrong", enrich_tag))
     with pytest.raises(PluginContract, match=complaint):
-        host._call(bind(host, "wrong"), PICTURES, [()] * 4)
+        host._call(bind(host, "wrong"), [subject(one, (), ()) for one in PICTURES])
     for error in outcomes(host, "wrong"):
         assert isinstance(error, PluginContract)
         assert str(error).startswith("plugin wrong returned 2 results for 1 renditions")
@@ -465,6 +466,20 @@ def test_options_are_checked_and_their_errors_name_the_key() -> None:
         bind(host, "good", threshold=1)
 
 
+def test_an_unknown_key_goes_before_the_one_that_is_missing_for_it() -> None:
+    class Inner(pydantic.BaseModel, extra="forbid"):
+        ask: str
+
+    class Outer(pydantic.BaseModel):
+        asked: dict[str, Inner]
+
+    host = hosting(of("asker", enrich_tag, Options=Outer))
+    with pytest.raises(ConfigError, match=r"^steps\.step\.asked\.a\.aks: unknown key$"):
+        bind(host, "asker", asked={"a": {"aks": "?"}})
+    with pytest.raises(ConfigError, match=r"^steps\.step\.asked\.a\.ask: it must be given$"):
+        bind(host, "asker", asked={"a": {}})
+
+
 def test_a_plugin_may_allow_options_of_any_name() -> None:
     class Anything(pydantic.BaseModel, extra="allow"): ...
 
@@ -493,7 +508,7 @@ def test_a_model_that_is_not_there_is_the_stores_complaint() -> None:
     def open_model(name: str) -> Any:
         raise ModelMissing(f"no model {name}")
 
-    with pytest.raises(ModelMissing, match="no model m"):
+    with pytest.raises(ModelMissing, match=r"^steps\.step\.model: no model m"):
         hosting(GOOD).bind("step", Step(plugin="good", model="m"), open_model)
 
 

@@ -7,7 +7,7 @@ import pytest
 import tiny_graphs
 
 from enrich.errors import ManifestError
-from enrich.inference.manifest import Domain, Input, Manifest, Output
+from enrich.inference.manifest import Domain, Input, Manifest, Output, Prompts, ZeroShot
 from enrich.inference.preprocess import Preprocessing
 from enrich.inference.stored import read_model
 
@@ -137,7 +137,7 @@ INPUT = {"resize": {"height": 8, "width": 8}}
         ({"labels": "none.txt"}, r"labels: .*none\.txt cannot be read"),
         ({"labels": "../labels.txt"}, r"labels: \.\./labels\.txt leads out"),
         ({"labels": None}, r"config\.json: id2label: missing"),
-        ({"input": None}, "input: missing"),
+        ({"input": None}, "input: missing, and there is neither"),
         ({"input": {"crop": 0}}, r"input\.crop\.height: .*greater than or equal to 1"),
         ({"input": {"resize": {"shortest_edge": 256}}}, "input: .*give crop"),
         ({"input": {"resize": {"height": 256}}}, r"input\.resize: .*give either"),
@@ -148,6 +148,22 @@ INPUT = {"resize": {"height": 8, "width": 8}}
         ({"input": {**INPUT, "layout": "CHW"}}, r"input\.layout: "),
         ({"output": {"activation": "tanh"}}, r"output\.activation: "),
         ({"domain": {"flat_share_min": 2}}, r"domain\.flat_share_min: "),
+        (
+            {"prompts": {"caption": "{question}"}},
+            r"prompts\.caption.*may hold {language}, {length} and no other",
+        ),
+        ({"prompts": {"caption": {"brief": "x"}}}, r"prompts\.caption"),
+        ({"prompts": {"answer": "{language}"}}, r"prompts\.answer: .*must hold {question} once"),
+        ({"prompts": {"answer": "{question.__class__}"}}, r"prompts\.answer: .*no other placeholder"),
+        ({"prompts": {"answer": "{question:>9}"}}, r"prompts\.answer: .*no other placeholder"),
+        ({"prompts": {"answer": "{question} {"}}, r"prompts\.answer: .*written twice"),
+        ({"languages": ["English, please"]}, r"languages\.0: "),
+        ({"max_tokens": {"huge": 9}}, r"max_tokens\.huge"),
+        ({"max_tokens": {"short": 0}}, r"max_tokens\.short: .*greater"),
+        ({"zero_shot": {"template": "a photo"}}, r"zero_shot\.template: .*must hold {} once"),
+        ({"zero_shot": {"template": "{a}"}}, r"zero_shot\.template: .*no other placeholder"),
+        ({"zero_shot": {"scale": 0}}, r"zero_shot\.scale: .*greater"),
+        ({"zero_shot": {"activation": "none"}}, r"zero_shot\.activation: "),
         ({"graph": "other.onnx"}, r"graph: there is no file other\.onnx"),
         ({"graph": "/etc/hostname"}, "graph: /etc/hostname leads out"),
         ({"files": [{"path": "../x", "sha256": "0" * 64}]}, r"files: \.\./x leads out"),
@@ -233,8 +249,8 @@ def test_many_labels_at_once_are_sigmoids(tmp_path):
 @pytest.mark.parametrize(
     ("config", "message"),
     [
-        ({**CONFIG, "architectures": ["CLIPModel"]}, "architectures: CLIPModel is no"),
-        ({"id2label": {"0": "a"}}, "architectures: none is no"),
+        ({**CONFIG, "architectures": ["DetrModel"]}, "architectures: DetrModel is none of"),
+        ({"id2label": {"0": "a"}}, "architectures: none is none of"),
         ({**CONFIG, "id2label": {}}, "id2label: missing"),
         ({**CONFIG, "id2label": {"0": "a", "2": "b"}}, "id2label: the key '1' is missing"),
     ],
@@ -266,7 +282,12 @@ BICUBIC = PIL.Image.Resampling.BICUBIC
                 "image_processor_type": "SiglipImageProcessorFast",
                 "size": {"height": 384, "width": 256},
             },
-            Preprocessing((384, 256), None, mean=(0.5,) * 3, std=(0.5,) * 3),
+            # Its own filter where none is named.
+            Preprocessing((384, 256), None, BICUBIC, mean=(0.5,) * 3, std=(0.5,) * 3),
+        ),
+        (
+            {**VIT, "image_processor_type": "BlipImageProcessor", "size": 96, "do_convert_rgb": True},
+            Preprocessing((96, 96), None, BICUBIC, mean=(0.5,) * 3, std=(0.5,) * 3),
         ),
         ({**VIT, "do_rescale": False, "do_normalize": False}, Preprocessing((224, 224), None, scale=1.0)),
         (
@@ -307,6 +328,8 @@ def test_image_processors(tmp_path, processor, expected):
             {"image_processor_type": "EfficientNetImageProcessor"},
             "image_processor_type: EfficientNetImageProcessor is not",
         ),
+        # NaFlex: patches and their places instead of a picture of one size.
+        ({"image_processor_type": "Siglip2ImageProcessor"}, "Siglip2ImageProcessor is not known"),
         ({"size": None}, "size: must be"),
         ({"size": {"longest_edge": 512}}, r"resize\.longest_edge: unknown key"),
         ({"size": {"shortest_edge": 512}}, "give crop"),
@@ -317,6 +340,47 @@ def test_image_processors(tmp_path, processor, expected):
 def test_a_wrong_image_processor_names_its_key(tmp_path, change, message):
     with pytest.raises(ManifestError, match=rf"preprocessor_config\.json: .*{message}"):
         read_model(exported(tmp_path / "m", {**VIT, **change}))
+
+
+def test_a_processor_as_transformers_5_nests_it(tmp_path):
+    folder = exported(tmp_path / "m")
+    (folder / "preprocessor_config.json").unlink()
+    nested = {"image_processor": CLIP, "processor_class": "CLIPProcessor"}
+    (folder / "processor_config.json").write_text(json.dumps(nested))
+
+    assert read_model(folder).preprocessing.crop == (224, 224)
+
+
+@pytest.mark.parametrize("text", [None, '{"processor_class": "BlipProcessor"}'])
+def test_without_a_processor_both_its_files_are_named(tmp_path, text):
+    folder = exported(tmp_path / "m")
+    (folder / "preprocessor_config.json").unlink()
+    if text:
+        (folder / "processor_config.json").write_text(text)
+
+    with pytest.raises(ManifestError, match=r"neither preprocessor_config\.json nor processor_config\.json"):
+        read_model(folder)
+
+
+def test_prompts_and_budgets(tmp_path):
+    values = {
+        "labels": ["a"],
+        "input": INPUT,
+        "prompts": {
+            "caption": {"short": "{language} {{s}}", "long": "tell"},
+            "answer": "{question} ({language})",
+        },
+        "languages": ["en", "zh-Hans"],
+        "max_tokens": {"short": 8, "answer": 4},
+        "zero_shot": {"scale": 100, "bias": -12.5, "activation": "sigmoid", "template": "a photo of {}"},
+    }
+    manifest = read_model(written(tmp_path / "m", values)).manifest
+
+    assert manifest.prompts.caption["short"].format(language="de", length="short") == "de {s}"
+    assert manifest.prompts.answer.format(question="Why {not}?", language="en") == "Why {not}? (en)"
+    assert manifest.max_tokens == {"short": 8, "answer": 4}
+    assert manifest.languages == ("en", "zh-Hans")
+    assert manifest.zero_shot.bias == -12.5
 
 
 def test_a_manifest_goes_before_the_files_of_transformers(tmp_path):
@@ -341,9 +405,8 @@ def test_without_a_revision_it_is_a_hash_of_graph_and_weights(tmp_path):
 
 def test_the_manual_names_every_key():
     manual = (Path(__file__).resolve().parents[2] / "docs" / "models.md").read_text()
-    nested = {f"output.{key}" for key in Output.model_fields} | {
-        f"domain.{key}" for key in Domain.model_fields
-    }
-    keys = (Manifest.model_fields.keys() - {"output", "domain"}) | nested | Input.model_fields.keys()
+    parts = {"output": Output, "domain": Domain, "prompts": Prompts, "zero_shot": ZeroShot}
+    nested = {f"{name}.{key}" for name, part in parts.items() for key in part.model_fields}
+    keys = (Manifest.model_fields.keys() - parts.keys()) | nested | Input.model_fields.keys()
 
     assert {key for key in keys if f"`{key}`" not in manual} == set()

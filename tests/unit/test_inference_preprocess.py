@@ -54,7 +54,15 @@ def test_both_edges(size):
 @pytest.mark.parametrize(
     ("size", "resized_to"),
     # The longer edge is truncated: 64 * 100 / 79 = 81.01, 64 * 199 / 101 = 126.1, 64 * 10 = 640.
-    [((79, 100), (64, 81)), ((199, 101), (126, 64)), ((50, 500), (64, 640)), ((64, 64), (64, 64))],
+    [
+        ((79, 100), (64, 81)),
+        ((199, 101), (126, 64)),
+        ((50, 500), (64, 640)),
+        ((64, 64), (64, 64)),
+        # Strips, whose sampling must not shift: 64 * 500 / 33 = 969.7.
+        ((33, 500), (64, 969)),
+        ((37, 1), (64 * 37, 64)),
+    ],
 )
 def test_shortest_edge_and_crop(size, resized_to):
     pixels = noise(*size)
@@ -67,6 +75,7 @@ def test_shortest_edge_and_crop(size, resized_to):
     np.testing.assert_allclose(preprocessing(pixels), expected, atol=1e-6)
 
 
+@hypothesis.settings(deadline=None)  # it may be a busy machine
 @hypothesis.given(*[st.integers(1, 12)] * 4)
 def test_a_crop_is_centred_and_padded_with_zeros(height, width, crop_height, crop_width):
     pixels = noise(height, width)
@@ -110,6 +119,18 @@ def test_a_strip_is_not_blown_up(size):
     # The whole strip would be 256 x 7,680,000 px.
     assert max(enlarged.size) <= 10 * 256
     assert (preprocessing(np.full((*size, 3), 90, np.uint8)) == 90).all()
+
+
+@pytest.mark.parametrize("crop", [(16, 16), (12, 14), (20, 24)])
+def test_the_middle_of_a_long_strip_is_within_a_level_of_the_whole(crop):
+    pixels = noise(3, 220_000)
+    preprocessing = Preprocessing(resize=16, crop=crop, resample=BICUBIC, scale=1, layout="NHWC")
+    # 16 x 1,173,333 px, 75 MB in Pillow: more than is enlarged as a whole.
+    whole = resized(pixels, 16, 16 * 220_000 // 3, BICUBIC)
+
+    apart = np.abs(preprocessing(pixels) - centre_cropped(whole, *crop))
+
+    assert apart.max() <= 1
 
 
 def test_the_middle_of_a_strip_is_kept():

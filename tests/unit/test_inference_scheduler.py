@@ -176,6 +176,42 @@ def test_callers_are_held_back_while_the_queue_is_full(opened):
         assert [future.result()[0].item() for future in futures] == [2 * n for n in range(12)]
 
 
+def test_who_somebody_waits_for_goes_first_and_passes_the_door(opened):
+    device = Device(held=True)
+    scheduler = opened(device, buckets=(1, 2, 4), capacity=6)
+    with ThreadPoolExecutor() as pool:
+        futures = [pool.submit(scheduler.run, items(0))]
+        assert device.started.wait(10)
+        futures.append(pool.submit(scheduler.run, items(*range(10, 16))))
+        wait_for(lambda: scheduler.stats.waiting == 6)
+        held = pool.submit(scheduler.run, items(20))
+        person = pool.submit(scheduler.run, items(*range(30, 36)), interactive=True)
+        wait_for(lambda: scheduler.stats.waiting == 12)
+        device.gate.set()
+
+        assert [row.item() for row in person.result(20)] == [2 * n for n in range(30, 36)]
+        assert [row.item() for row in held.result(20)] == [40]
+    # One place of each batch is left to the others.
+    assert device.batches[1:4] == [[30, 31, 32, 10], [33, 34, 35, 11], [12, 13, 14, 15]]
+
+
+def test_the_rest_of_a_refused_call_that_somebody_waits_for_leaves_too(opened):
+    device = Device(held=True)
+    scheduler = opened(device, buckets=(1, 2))
+    with ThreadPoolExecutor() as pool:
+        blocker = pool.submit(scheduler.run, items(0))
+        assert device.started.wait(10)
+        person = pool.submit(scheduler.run, items(-1, 1, 2, 3), interactive=True)
+        wait_for(lambda: scheduler.stats.waiting == 4)
+        device.gate.set()
+
+        blocker.result(20)
+        with pytest.raises(InferenceError, match="negative items"):
+            person.result(20)
+    assert scheduler.stats.waiting == 0
+    assert device.batches == [[0], [-1, 1]]
+
+
 def test_each_of_many_threads_gets_exactly_its_rows(opened):
     scheduler = opened(Device())
 

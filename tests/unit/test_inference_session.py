@@ -81,3 +81,32 @@ def test_an_input_of_an_unknown_type_is_refused(tmp_path):
 
     with pytest.raises(ManifestError, match=r"words is a tensor\(string\)"):
         Session(graph, CPU)
+
+
+def test_outputs_may_stay_where_they_are_and_be_fed_again(tmp_path):
+    session = Session(tiny_graphs.save_refusing(tmp_path / "model.onnx"), CPU)
+
+    first = session.run_bound({"x": np.array([[3.0], [1.0]])}, [], ["y"])
+    assert first.kept["y"].numpy().tolist() == [[3.0], [1.0]]
+    second = session.run_bound({"x": first.kept["y"]}, ["y"], [])
+    assert second.arrays[0].tolist() == [[3.0], [1.0]]
+    assert second.kept == {}
+
+
+def test_a_bound_run_is_refused_as_any_other(tmp_path):
+    session = Session(tiny_graphs.save_refusing(tmp_path / "model.onnx"), CPU)
+
+    with pytest.raises(
+        InferenceError, match=r"^model\.onnx: ONNX Runtime refused a run: [^\n]*Gather[^\n]*$"
+    ):
+        session.run_bound({"x": np.array([[-9.0]])}, ["y"], [])
+    with pytest.raises(InferenceError, match="no value for the input x"):
+        session.run_bound({}, ["y"], [])
+
+
+def test_memory_is_kept_for_the_next_run_or_not(tmp_path):
+    graph = tiny_graphs.save_refusing(tmp_path / "model.onnx")
+
+    for keeps_memory in (True, False):
+        (rows,) = Session(graph, CPU, keeps_memory=keeps_memory).run({"x": np.array([[3.0]])}, ["y"])
+        assert rows.tolist() == [[3.0]]

@@ -295,3 +295,11 @@ def test_the_sample_config_says_the_defaults(tmp_path: Path) -> None:
     same = set(Settings.model_fields) - {"steps", "models_dir"}
     assert loaded.model_dump(include=same) == defaults.model_dump(include=same)
     assert loaded.models_dir == defaults.models_dir.expanduser()
+
+
+def test_paths_among_a_plugins_options_are_relative_to_the_file(config: Path, tmp_path: Path) -> None:
+    config.write_text("steps: {t: {plugin: tags, vocabulary: words.txt}}")
+    assert settings.load(config).steps["t"].folder == tmp_path
+    elsewhere = tmp_path / "elsewhere"
+    assert settings.load(None, folder=elsewhere).steps["colors"].folder == elsewhere
+    assert settings.Step(plugin="tags").folder == Path()

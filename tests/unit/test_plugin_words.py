@@ -1,0 +1,239 @@
+"""The plugins that speak: what they ask a model, and what they make of its words."""
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pydantic
+import pytest
+from enrich.plugins import answer, caption, embed
+
+import enrich
+from enrich.errors import UsageError
+from enrich.types import Answer, Caption, Context, Decoding, Generated, Question, Rendition, Statement
+
+
+def picture(name: str = "a.jpg") -> Rendition:
+    return Rendition(1, Path(name), 0, np.zeros((1, 1, 3), np.uint8), 1, 1, 1, 1)
+
+
+PICTURE = picture()
+
+
+class Model:
+    """Says what it was asked, or the next of ``words``; knows English and French, and remembers."""
+
+    name = "fake"
+
+    def __init__(self, *words: str | Generated, answers: bool = True, captions: bool = True) -> None:
+        self.words, self.answers, self.captions = list(words), answers, captions
+        self.calls: list[tuple[list[Rendition], list[str], Decoding, float | None]] = []
+
+    def caption_prompt(self, length: str | None, language: str | None) -> str:
+        if language not in ("en", "fr", None) or not self.captions:
+            raise UsageError(f"no {language}")
+        return f"{language} {length}:"
+
+    def answer_prompt(self, question: str, language: str | None) -> str:
+        if not self.answers or language in ("de", "nl"):
+            raise UsageError("no answers")
+        return f"Q: {question}"
+
+    def embed(self, items: Sequence[Any]) -> list[Any]:
+        return [np.array([0.6, 0.8], np.float32) for _ in items]
+
+    def generate(
+        self,
+        renditions: Sequence[Rendition],
+        prompts: Sequence[str],
+        decoding: Decoding,
+        *,
+        deadline: float | None = None,
+    ) -> list[Generated]:
+        self.calls.append((list(renditions), list(prompts), decoding, deadline))
+        return [self._say(prompt) for prompt in prompts]
+
+    def _say(self, prompt: str) -> Generated:
+        said = self.words.pop(0) if self.words else f"<{prompt}>"
+        return said if isinstance(said, Generated) else Generated(said, "stop", 1, 1, 0.5)
+
+
+def context(model: Any, options: Any, said: Sequence[Sequence[Statement]] = ((),)) -> Context:
+    language, length = getattr(options, "lang", None), getattr(options, "length", None)
+    return Context("step", options, model, said, language, length, 12.5, logging.getLogger("test"))
+
+
+def captioned(model: Model, **options: Any) -> Caption | None:
+    (result,) = caption.enrich_caption([PICTURE], context(model, caption.Options(**options)))
+    return result
+
+
+# caption
+
+
+def test_a_caption_is_asked_for_by_length_and_language() -> None:
+    model = Model()
+    assert captioned(model) == Caption("<en normal:>", "en", 0.5)
+    assert captioned(model, length="long", lang="fr") == Caption("<fr long:>", "fr", 0.5)
+    assert [call[3] for call in model.calls] == [12.5, 12.5]
+
+
+def test_own_words_are_asked_as_a_question_where_the_model_answers_some() -> None:
+    said = [(Statement("ocr", "", "text", "SALE"),)]
+    options = caption.Options(prompt="{file_name} says {ocr}?", length="long")
+    model, other = Model(), Model(answers=False)
+    assert caption.enrich_caption([PICTURE], context(model, options, said)) == [
+        Caption("<Q: a.jpg says SALE?>", None, 0.5)
+    ]
+    (result,) = caption.enrich_caption([PICTURE], context(other, options, said))
+    assert result.text == "<a.jpg says SALE?>"
+    assert model.calls[0][2].max_tokens == 96
+    assert captioned(Model(), prompt="Quoi ?", lang="fr") == Caption("<Q: Quoi ?>", "fr", 0.5)
+
+
+def test_how_words_are_chosen_reaches_the_model() -> None:
+    model = Model()
+    captioned(model, temperature=0.7, top_k=5, top_p=0.9, repetition_penalty=1.2, seed=3, max_tokens=9)
+    captioned(model, beams=4)
+    assert [call[2] for call in model.calls] == [
+        Decoding(9, 1, 0.7, 5, 0.9, 1.2, 3),
+        Decoding(beams=4, seed=0),
+    ]
+
+
+def test_no_words_are_no_caption() -> None:
+    assert captioned(Model(" \n")) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "kept"),
+    [
+        ("A dog. A cat on a", "A dog."),
+        ("A dog on a", "A dog on a"),
+        ("Is it 2.5 m? Yes. It", "Is it 2.5 m? Yes."),
+        ("犬です。猫", "犬です。"),
+    ],
+)
+def test_a_sentence_that_the_budget_cut_is_left_out(text: str, kept: str) -> None:
+    made = captioned(Model(Generated(text, "length", 1, 1)))
+    assert made is not None
+    assert made.text == kept
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("A dog\non a mat.", "A dog on a mat."),
+        ("Alt text: A dog.", "A dog."),
+        ("alt-text: “A dog.”", "A dog."),
+        ('"A dog."', "A dog."),
+        ("A dog. #dog #cute", "A dog."),
+        ("A dog - royalty-free stock photo", "A dog"),
+        ("A dog | Stock Photography.", "A dog"),
+        ("A photographer's stock - in boxes", "A photographer's stock - in boxes"),
+        ("“A” is for “apple”", "A” is for “apple"),
+    ],
+)
+def test_alt_text_is_one_line_without_what_does_not_belong(text: str, line: str) -> None:
+    made = captioned(Model(text), length="alt_text")
+    assert made is not None
+    assert made.text == line
+
+
+def test_a_language_the_model_does_not_know_is_refused_at_the_start() -> None:
+    caption.check(caption.Options(lang="fr"), Model())
+    with pytest.raises(UsageError, match="no nl"):
+        caption.check(caption.Options(lang="nl"), Model())
+    with pytest.raises(UsageError, match="no nl"):
+        caption.check(caption.Options(lang="nl", prompt="Wat?"), Model())
+    caption.check(caption.Options(prompt="Wat?"), Model())
+    caption.check(caption.Options(prompt="Quoi ?", lang="fr"), Model(answers=False))
+    caption.check(caption.Options(prompt="What?"), Model(captions=False))
+    with pytest.raises(UsageError):
+        caption.check(caption.Options(), Model(captions=False))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"length": "huge"},
+        {"lang": "not a language"},
+        {"beams": 0},
+        {"beams": 2, "temperature": 0.5},
+        {"top_p": 0},
+        {"max_tokens": 0},
+        {"prompt": "{"},
+        {"lenght": "long"},
+    ],
+)
+def test_wrong_options_of_captions_are_refused(options: dict[str, Any]) -> None:
+    with pytest.raises(pydantic.ValidationError):
+        caption.Options(**options)
+
+
+# answer
+
+
+def test_all_questions_of_all_pictures_are_one_call_over_the_same_renditions() -> None:
+    first, second = picture("a.jpg"), picture("b.jpg")
+    questions = [Question("color", "What colour?"), Question("people", "How many?", "number")]
+    options = answer.Options(questions={"color": "?"}, beams=2, max_tokens=7)
+    model = Model("red", "two", "blue", "no idea")
+    assert answer.enrich_answer([first, second], questions, context(model, options)) == [
+        [Answer("red", "red", 0.5), Answer("two", 2, 0.5)],
+        [Answer("blue", "blue", 0.5), Answer("no idea", None, 0.5)],
+    ]
+    ((renditions, prompts, decoding, deadline),) = model.calls
+    assert [id(one) for one in renditions] == [id(first), id(first), id(second), id(second)]
+    assert prompts == ["Q: What colour?", "Q: How many?"] * 2
+    assert (decoding, deadline) == (Decoding(7, 2), 12.5)
+
+
+def test_an_empty_question_is_not_asked() -> None:
+    questions = [Question("a", " "), Question("b", "B?")]
+    options = answer.Options(questions={"a": "?"})
+    assert answer.enrich_answer([PICTURE], questions, context(Model("yes"), options)) == [
+        [None, Answer("yes", "yes", 0.5)]
+    ]
+    assert answer.enrich_answer([PICTURE], questions[:1], context(Model(), options)) == [[None]]
+    assert answer.enrich_answer([], questions, context(Model(), options)) == []
+
+
+def test_a_model_that_cannot_answer_is_refused_at_the_start_by_its_question() -> None:
+    options = answer.Options(questions={"a": "A?", "b": {"ask": "B?", "lang": "de"}})
+    with pytest.raises(UsageError, match=r"questions\.b: no answers"):
+        answer.check(options, Model())
+    with pytest.raises(UsageError, match=r"questions\.a: no answers"):
+        answer.check(options, Model(answers=False))
+    with pytest.raises(UsageError, match=r"questions\.a: no answers"):
+        answer.check(answer.Options(questions={"a": "A?"}, lang="de"), Model())
+
+
+def test_an_answer_step_needs_questions() -> None:
+    with pytest.raises(pydantic.ValidationError, match="questions"):
+        answer.Options()
+
+
+# embed
+
+
+def test_a_place_for_each_picture() -> None:
+    made = embed.enrich_embed([PICTURE, PICTURE], context(Model(), {}))
+    assert [one.vector.tolist() for one in made] == [[pytest.approx(0.6), pytest.approx(0.8)]] * 2
+    assert embed.enrich_embed([], context(Model(), {})) == []
+
+
+def test_a_model_without_a_space_is_refused_at_the_start() -> None:
+    class Classifier:
+        def embed(self, items: Sequence[Any]) -> None:
+            raise UsageError("it cannot embed")
+
+    embed.check({}, Model())
+    with pytest.raises(enrich.EnrichError, match="it cannot embed"):
+        embed.check({}, Classifier())
+
+
+def test_all_three_need_a_model() -> None:
+    assert all(plugin.needs_model for plugin in (caption, answer, embed))
