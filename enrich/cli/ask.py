@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
+import contextlib
 from pathlib import Path
 
 import click
 
-from enrich.cli.attempt import outside_config
+from enrich.cli.attempt import describe_once, outside_config
 from enrich.cli.output import print_json, visible
 from enrich.cli.setup import Setup, setup_options
 
@@ -28,7 +28,7 @@ def ask_command(
 ) -> int:
     """Ask one QUESTION about one picture; nothing is written anywhere."""
     from enrich import app
-    from enrich.errors import EnrichError, UsageError
+    from enrich.errors import UsageError
     from enrich.prompts import PromptTemplate
     from enrich.settings import Step
     from enrich.types import Skip
@@ -43,19 +43,11 @@ def ask_command(
     except ValueError as error:
         raise UsageError(f"the question: {error}") from error
     keys = {"questions": {"question": quoted}, **({"lang": lang} if lang else {})}
-    models = app.open_models(settings)
-    try:
+    with contextlib.closing(app.open_models(settings)) as models:
         with outside_config("steps.ask.", "steps.ask: ", "questions.question: "):
             step = Step.model_validate({**keys, "plugin": "answer", "model": model})
             bound = host.bind("ask", step, models.open)
-        rendition = app.read_rendition(settings, host, image, bound.size_px)
-        started = time.perf_counter()
-        (outcome,) = host.describe(bound, [rendition], [()])
-        elapsed_seconds = time.perf_counter() - started
-    finally:
-        models.close()
-    if isinstance(outcome, EnrichError):
-        raise outcome
+        _, outcome, elapsed_seconds = describe_once(settings, host, bound, image)
     if isinstance(outcome, Skip):
         raise UsageError(_refusal(model, outcome.reason))
     (answer,) = outcome

@@ -6,14 +6,20 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from enrich.cli.output import print_json, print_table, seconds
 from enrich.cli.setup import Setup, parse_value, setup_options
 
-__all__ = ["outside_config", "try_command"]
+if TYPE_CHECKING:
+    from enrich.host import BoundStep, Host
+    from enrich.results import Draft
+    from enrich.settings import Settings
+    from enrich.types import Rendition, Skip
+
+__all__ = ["describe_once", "outside_config", "try_command"]
 
 
 @contextlib.contextmanager
@@ -28,6 +34,28 @@ def outside_config(*keys: str) -> Iterator[None]:
         for key in keys:
             text = text.removeprefix(key)
         raise type(error)(text) from error
+
+
+def describe_once(
+    settings: Settings, host: Host, step: BoundStep, image: Path
+) -> tuple[Rendition, list[Draft] | Skip, float]:
+    """Run a step on one picture outside any catalog; return the rendition, what came of it, and seconds.
+
+    Raises
+    ------
+    EnrichError
+        The picture cannot be read, or the step failed.
+    """
+    from enrich import app
+    from enrich.errors import EnrichError
+
+    rendition = app.read_rendition(settings, host, image, step.size_px)
+    started = time.perf_counter()
+    (outcome,) = host.describe(step, [rendition], [()])
+    elapsed_seconds = time.perf_counter() - started
+    if isinstance(outcome, EnrichError):
+        raise outcome
+    return rendition, outcome, elapsed_seconds
 
 
 @click.command("try")
@@ -56,7 +84,6 @@ def try_command(
     import pydantic
 
     from enrich import app
-    from enrich.errors import EnrichError
     from enrich.settings import Step
     from enrich.types import Skip
 
@@ -79,16 +106,10 @@ def try_command(
     except pydantic.ValidationError as error:
         first = error.errors(include_url=False)[0]
         raise click.BadParameter(f"{first['loc'][0]}: {first['msg']}", param_hint="--option") from error
-    models = app.open_models(settings)
-    with outside_config("steps.try.", "steps.try: "):
-        bound = host.bind("try", step, models.open)
-    rendition = app.read_rendition(settings, host, image, bound.size_px)
-    started = time.perf_counter()
-    (outcome,) = host.describe(bound, [rendition], [()])
-    elapsed_seconds = time.perf_counter() - started
-    models.close()
-    if isinstance(outcome, EnrichError):
-        raise outcome
+    with contextlib.closing(app.open_models(settings)) as models:
+        with outside_config("steps.try.", "steps.try: "):
+            bound = host.bind("try", step, models.open)
+        rendition, outcome, elapsed_seconds = describe_once(settings, host, bound, image)
     said = [] if isinstance(outcome, Skip) else outcome
     columns = ("item", "kind", "text", "data", "confidence", "language")
     rows = [[getattr(draft, column) for column in columns] for draft in said]
