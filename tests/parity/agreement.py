@@ -25,12 +25,12 @@ from enrich.inference.text import Tokenizer
 from enrich.types import Decoding
 
 __all__ = [
-    "DualEncodersAgree",
-    "GraphsAgree",
-    "PicturesAgree",
-    "SamplingAgrees",
-    "SpeechAgrees",
-    "TextAgrees",
+    "TestDualEncoders",
+    "TestGraphs",
+    "TestPictures",
+    "TestSampling",
+    "TestSpeech",
+    "TestText",
 ]
 
 T = TypeVar("T")
@@ -44,7 +44,7 @@ def chunks(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
     return (items[start : start + size] for start in range(0, len(items), size))
 
 
-class PicturesAgree:
+class TestPictures:
     """Preprocessing and classifiers."""
 
     @pytest.mark.parametrize("name", ["vit", "clip", "siglip", *EXPORTED_GENERATORS])
@@ -69,7 +69,7 @@ class PicturesAgree:
         assert len(set(expected.argmax(axis=1))) > 2, "a reference that says one thing proves little"
 
 
-class DualEncodersAgree:
+class TestDualEncoders:
     """CLIP and SigLIP, in one graph and in two."""
 
     @pytest.mark.parametrize("batch", [1, 5, 20])
@@ -102,7 +102,7 @@ class DualEncodersAgree:
             assert np.abs(np.log(ours / (1 - ours)) - logits).max() < LOGITS_APART_MAX
 
 
-class SpeechAgrees:
+class TestSpeech:
     """Captions and answers: greedy and in beams, alone and together."""
 
     @pytest.mark.parametrize("batch", [1, 5])
@@ -137,7 +137,7 @@ class SpeechAgrees:
         assert np.abs(confidences - references.numbers(name)["confidence"]).max() < 1e-4
 
 
-class TextAgrees:
+class TestText:
     """Tokenizers of every kind on odd strings."""
 
     @pytest.mark.parametrize("name", TOKENIZERS)
@@ -153,7 +153,7 @@ class TextAgrees:
             assert tokenizer.encode(text, special=False, plain=True) == bare, repr(text)
 
 
-class SamplingAgrees:
+class TestSampling:
     """What shapes a draw, one at a time and in transformers' order."""
 
     @pytest.mark.parametrize(
@@ -173,7 +173,7 @@ class SamplingAgrees:
         assert (ours != numbers["logits"]).any(), "nothing was shaped"
 
 
-class GraphsAgree:
+class TestGraphs:
     """The exported graphs alone, fed by the plainest loop there is: what disagrees above is not theirs."""
 
     @pytest.mark.parametrize("name", EXPORTED_GENERATORS)

@@ -18,14 +18,14 @@ pytest.importorskip("export", reason=WHERE)
 # After the skips.
 import torch  # noqa: E402
 from export import export_vision_writer  # noqa: E402
-from parity.agreement import (  # noqa: E402
+from parity.agreement import (  # noqa: E402, F401  # pytest collects them here
     LOGITS_APART_MAX,
-    DualEncodersAgree,
-    GraphsAgree,
-    PicturesAgree,
-    SamplingAgrees,
-    SpeechAgrees,
-    TextAgrees,
+    TestDualEncoders,
+    TestGraphs,
+    TestPictures,
+    TestSampling,
+    TestSpeech,
+    TestText,
 )
 from parity.cases import TOKENIZERS  # noqa: E402
 from parity.record import record  # noqa: E402
@@ -61,30 +61,6 @@ def references(fresh: tuple[Path, Path], tmp_path_factory: pytest.TempPathFactor
     recorded = References(fresh[0], tmp_path_factory.mktemp("models"))
     yield recorded
     recorded.close()
-
-
-class TestPictures(PicturesAgree):
-    pass
-
-
-class TestDualEncoders(DualEncodersAgree):
-    pass
-
-
-class TestSpeech(SpeechAgrees):
-    pass
-
-
-class TestText(TextAgrees):
-    pass
-
-
-class TestSampling(SamplingAgrees):
-    pass
-
-
-class TestGraphs(GraphsAgree):
-    pass
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

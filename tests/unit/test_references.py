@@ -3,13 +3,13 @@
 from collections.abc import Iterator
 
 import pytest
-from parity.agreement import (
-    DualEncodersAgree,
-    GraphsAgree,
-    PicturesAgree,
-    SamplingAgrees,
-    SpeechAgrees,
-    TextAgrees,
+from parity.agreement import (  # noqa: F401  # pytest collects them here
+    TestDualEncoders,
+    TestGraphs,
+    TestPictures,
+    TestSampling,
+    TestSpeech,
+    TestText,
 )
 from parity.references import FOLDER, References
 
@@ -19,27 +19,3 @@ def references(tmp_path_factory: pytest.TempPathFactory) -> Iterator[References]
     recorded = References(FOLDER, tmp_path_factory.mktemp("models"))
     yield recorded
     recorded.close()
-
-
-class TestPictures(PicturesAgree):
-    pass
-
-
-class TestDualEncoders(DualEncodersAgree):
-    pass
-
-
-class TestSpeech(SpeechAgrees):
-    pass
-
-
-class TestText(TextAgrees):
-    pass
-
-
-class TestSampling(SamplingAgrees):
-    pass
-
-
-class TestGraphs(GraphsAgree):
-    pass
