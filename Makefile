@@ -19,7 +19,7 @@ help: ## This list
 
 # What tests and lint need besides.
 .venv/.dev: .venv/.run
-	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[cpu,ocr,postgres,dev]'
+	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[api,cpu,ocr,postgres,dev]'
 	@touch $@
 
 demo: .venv/.run ## The main job on drawn sample assets, told as a story
@@ -41,7 +41,7 @@ lint: .venv/.dev ## ruff, mypy strict and the layers
 	@cd build/lint && PYTHONPATH=. ../../$(BIN)/lint-imports --no-cache --config ../../.importlinter
 
 bench: .venv/.dev ## Every benchmark, one table and one JSON line each (throughput and generation need training/make environment)
-	@for name in rescan ingest throughput generation watch; do $(BIN)/python benchmarks/$$name.py || exit 1; done
+	@for name in rescan ingest throughput generation watch http_serving; do $(BIN)/python benchmarks/$$name.py || exit 1; done
 
 training/.venv/.parity: constraints-export.txt pyproject.toml
 	@PYTHON=$(PYTHON) training/make environment

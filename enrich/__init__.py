@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         Decoding,
         Embedding,
         Generated,
+        Outbox,
         Question,
         Region,
         Rendition,
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
         Statement,
         Tag,
         TextLine,
+        Webhook,
     )
 
 __all__ = [
@@ -46,6 +48,7 @@ __all__ = [
     "Embedding",
     "EnrichError",
     "Generated",
+    "Outbox",
     "PromptTemplate",
     "Question",
     "Questions",
@@ -55,6 +58,7 @@ __all__ = [
     "Statement",
     "Tag",
     "TextLine",
+    "Webhook",
     "__version__",
     "each",
     "hookimpl",

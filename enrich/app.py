@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from enrich.errors import ConfigError, FileError, PluginMissing, UsageError
-from enrich.host import BoundStep, Host, discovery
+from enrich.host import BoundStep, Filters, Host, discovery
 from enrich.settings import Root, Settings
 from enrich.types import Rendition
 
@@ -257,7 +257,9 @@ def build(settings: Settings, *, bundled_only: bool = False) -> App:
         raise ConfigError("steps: none is configured; `enrich init` writes a config.yaml with some")
     host = load_plugins(settings, bundled_only=bundled_only)
     # Steps without models need no runtime, and do not wait for its import.
-    models = open_models(settings) if any(step.model for step in settings.steps.values()) else None
+    configured = (*settings.steps.values(), *settings.filters.values())
+    models = open_models(settings) if any(step.model for step in configured) else None
+    host.filters = Filters.bind(host, settings.filters, models.open if models else None)
     steps: list[BoundStep] = []
     for name, step in settings.steps.items():
         steps.append(host.bind(name, step, models.open if models else None, steps))

@@ -23,6 +23,7 @@ from enrich.intake import Intake
 from enrich.lease import worker_name
 from enrich.observers import Observers
 from enrich.originals import DecoderPool
+from enrich.outbox import CatalogOutbox, make_courier
 from enrich.pipeline import Pipeline
 from enrich.reading import Reader
 from enrich.recorder import Recorder
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     import sqlalchemy as sa
 
     from enrich.host import BoundStep, Host
+    from enrich.outbound import Courier
     from enrich.rendition import Opener
     from enrich.settings import Settings
 
@@ -44,6 +46,8 @@ log = logging.getLogger(__name__)
 DECODE_BYTES = 1_000_000_000
 #: How long observers may take at the end for what waits for them.
 OBSERVERS_SECONDS = 10.0
+#: And how long webhooks may, that are due then.
+COURIER_SECONDS = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +57,7 @@ class Parts:
     writer: Writer
     intake: Intake
     worker: Worker
+    courier: Courier
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +112,12 @@ def assemble(
         stack.callback(decoder.close)
         host.notify("enrich_startup")
         stack.callback(host.notify, "enrich_shutdown")
-        observers = Observers(host)
+        courier = make_courier(settings, engine, writer)
+        outbox = CatalogOutbox(settings, engine, writer, courier)
+        # A daemon that is told to end leaves to its next start what it could not post yet.
+        stack.callback(courier.stop if is_daemon else courier.finish, COURIER_SECONDS)
+        courier.start()
+        observers = Observers(host, outbox)
         stack.callback(observers.close, OBSERVERS_SECONDS)
         pipeline = Pipeline(host, steps, generator_ids, max_attempts=settings.max_attempts)
         breaker = Breaker([step.name for step in steps]) if is_daemon else None
@@ -134,7 +144,7 @@ def assemble(
             on_asset=observers.of("enrich_asset_ingested", "asset_id", "path"),
             on_written=written,
         )
-        yield Parts(writer, intake, worker)
+        yield Parts(writer, intake, worker, courier)
 
 
 def _decoder(settings: Settings, opener: Opener | None) -> DecoderPool:

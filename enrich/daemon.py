@@ -137,6 +137,7 @@ class Daemon:
             "the catalog's writer": self._parts.writer.is_alive,
             "the intake": self._parts.intake.is_alive,
             "the worker": self._parts.worker.is_alive,
+            "the courier": self._parts.courier.is_alive,
             "the look at doubted files": self._doubting.is_alive(),
             **{f"the keeper of {keeper.root.path}": keeper.is_alive for keeper in self._keepers},
         }

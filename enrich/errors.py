@@ -27,6 +27,10 @@
     ├── CatalogError               the database refused something
     │   ├── CatalogBusy            locked, restarting or unreachable  retryable
     │   └── QueryError             a user's SQL statement is wrong or refused
+    ├── OutboundError              something out there was not reached
+    │   ├── FetchRefused           the URL, its port or its address is not to be used
+    │   ├── FetchTooLarge          it is larger than it may be
+    │   └── FetchFailed            it did not answer, or not well
     └── LeaseLost                  the job now belongs to another worker
 
 A message says what is wrong and what to do, on one line. ``kind`` is the stable word stored
@@ -48,6 +52,9 @@ __all__ = [
     "EmptyFile",
     "EnrichError",
     "ExtraMissing",
+    "FetchFailed",
+    "FetchRefused",
+    "FetchTooLarge",
     "FileError",
     "FileUnreadable",
     "FileVanished",
@@ -59,6 +66,7 @@ __all__ = [
     "ModelMissing",
     "NotAPicture",
     "NotRegularFile",
+    "OutboundError",
     "PictureTooLarge",
     "PluginContract",
     "PluginError",
@@ -246,6 +254,34 @@ class QueryError(CatalogError):
 
     kind = "query"
     exit_code = 2
+
+
+class OutboundError(EnrichError):
+    """Something outside was not reached; the message holds no more of its URL than scheme, host and port."""
+
+    kind = "outbound"
+
+
+class FetchRefused(OutboundError):
+    """The URL, its port or the address behind it is not to be used; nothing was sent there."""
+
+    kind = "fetch_refused"
+
+
+class FetchTooLarge(OutboundError):
+    """What came is larger than it may be, as sent or when unpacked."""
+
+    kind = "fetch_too_large"
+
+
+class FetchFailed(OutboundError):
+    """Nothing came, too late, or not what was asked for; retryable where that may pass."""
+
+    kind = "fetch_failed"
+
+    def __init__(self, message: str, *, retryable: bool = False) -> None:
+        super().__init__(message)
+        self.retryable = retryable
 
 
 class LeaseLost(EnrichError):

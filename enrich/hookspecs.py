@@ -53,12 +53,14 @@ if TYPE_CHECKING:
 
     import PIL.Image
 
+    from enrich.api.routes import Routes
     from enrich.types import (
         AgeGroup,
         Answer,
         Caption,
         Context,
         Embedding,
+        Outbox,
         Question,
         Rendition,
         Skip,
@@ -181,6 +183,36 @@ def enrich_data(renditions: Sequence[Rendition], context: Context) -> Sequence[d
     raise AssertionError("a specification is never called")
 
 
+# Filters: called before any model of a step or of a request over HTTP sees a picture.
+
+
+@hookspec
+def enrich_moderate(
+    renditions: Sequence[Rendition], prompt: str | None, context: Context
+) -> Sequence[str | None]:
+    """Say which pictures must not be described, and why.
+
+    Every plugin with this hook is asked; one that needs a model or options has an entry in
+    config.yaml's ``filters``. A blocked picture's jobs end as ``skipped`` with the reason, and a
+    request over HTTP is refused. Where a filter fails, nothing is described.
+
+    Parameters
+    ----------
+    renditions : sequence of Rendition
+        A batch of assets, or one request's pictures.
+    prompt : str or None
+        What the client asks of all of them; None for folder work, whose prompts are the owner's own.
+    context : Context
+        Of the filter: its options and model.
+
+    Returns
+    -------
+    list of str or None
+        A short reason such as ``"nudity"``; None for what may be described.
+    """
+    raise AssertionError("a specification is never called")
+
+
 # Intake: called while a file becomes an asset, and when its pixels are needed.
 
 
@@ -221,13 +253,35 @@ def enrich_shutdown() -> None:
 
 
 @hookspec
-def enrich_asset_ingested(asset_id: int, path: Path) -> None:
-    """Observe a new asset; called after it was committed, with the file it was found in."""
+def enrich_register_routes(routes: Routes) -> None:
+    """Bring paths of one's own to `enrich serve`: another dialect, say; called before it listens.
+
+    ``routes.add("POST", "/mine", handler, dialect=..., summary=...)`` is all there is to it. A handler is
+    a function of an ``Exchange``: it says who may ask (``exchange.authorize("infer")``), takes pictures in
+    (``exchange.pictures().named(text)``), asks the same service as all dialects
+    (``exchange.backend.metering.answer(Ask(...))``), and returns a mapping.
+
+    Parameters
+    ----------
+    routes : enrich.api.routes.Routes
+        Where they are added.
+    """
 
 
 @hookspec
-def enrich_annotated(asset_id: int, step: str) -> None:
-    """Observe a step that was done on an asset; called after its annotations were committed."""
+def enrich_asset_ingested(asset_id: int, path: Path, outbox: Outbox) -> None:
+    """Observe a new asset; called after it was committed, with the file it was found in.
+
+    What is handed over to ``outbox`` is posted until it arrives.
+    """
+
+
+@hookspec
+def enrich_annotated(asset_id: int, step: str, outbox: Outbox) -> None:
+    """Observe a step that was done on an asset; called after its annotations were committed.
+
+    ``outbox.about(asset_id, step)`` has them; what is handed over to it is posted until it arrives.
+    """
 
 
 def each(function: Callable[..., Any]) -> Callable[..., list[Any]]:

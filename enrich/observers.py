@@ -11,11 +11,14 @@ import logging
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
+
+from enrich.errors import CatalogError
 
 if TYPE_CHECKING:
     from enrich.host import Host
+    from enrich.types import Outbox, Webhook
 
 __all__ = ["Observers"]
 
@@ -32,10 +35,13 @@ class Observers:
     ----------
     host : Host
         Knows the plugins.
+    outbox : Outbox or None
+        What every observer may hand deliveries over to; None: they cannot.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, outbox: Outbox | None = None) -> None:
         self._host = host
+        self._outbox = outbox or _NoOutbox()
         self._observers: dict[str, _Observer] = {}
 
     def of(self, hook: str, *names: str) -> Callable[..., None]:
@@ -44,7 +50,7 @@ class Observers:
 
         def tell(*facts: Any) -> None:
             for observer in observers:
-                observer.put(hook, dict(zip(names, facts, strict=True)))
+                observer.put(hook, {**dict(zip(names, facts, strict=True)), "outbox": self._outbox})
 
         return tell
 
@@ -58,6 +64,18 @@ class Observers:
         if plugin not in self._observers:
             self._observers[plugin] = _Observer(self._host, plugin)
         return self._observers[plugin]
+
+
+class _NoOutbox:
+    """Takes nothing, where there is nothing that deliveries could be kept in."""
+
+    webhooks: tuple[Webhook, ...] = ()
+
+    def about(self, asset_id: int, step: str) -> None:
+        return None
+
+    def deliver(self, url: str, body: Mapping[str, Any], *, asset_id: int | None = None) -> None:
+        raise CatalogError("there is no catalog to keep a delivery in")
 
 
 class _Observer:

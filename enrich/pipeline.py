@@ -141,12 +141,27 @@ class Pipeline:
             else:
                 said = [Statement(s.step, s.item, s.kind, s.text, s.data, s.confidence) for s in asset.said]
                 opened.append(_Open(asset, *first, said))
+        passed = self._filter(opened)
         for step in self._steps:
-            chosen = [(item, job) for item in opened for job in item.asset.jobs if job.step == step.name]
+            chosen = [(item, job) for item in passed for job in item.asset.jobs if job.step == step.name]
             if chosen:
                 self._run_step(step, chosen, originals)
         for item in opened:
             yield AssetResult(item.asset, tuple(item.results))
+
+    def _filter(self, opened: list[_Open]) -> list[_Open]:
+        """Return what the filters let pass; the others' jobs come to what they say."""
+        passed = []
+        outcomes = self._host.filters.look([item.rendition for item in opened])
+        for item, outcome in zip(opened, outcomes, strict=True):
+            if outcome is None:
+                passed.append(item)
+            else:
+                item.results += [
+                    self._result(self._by_name[job.step], item.asset, job, outcome, 0.0)
+                    for job in item.asset.jobs
+                ]
+        return passed
 
     def _run_step(
         self, step: BoundStep, chosen: list[tuple[_Open, ClaimedJob]], originals: Originals
@@ -185,6 +200,9 @@ class Pipeline:
                 renditions = originals.more_pages(item.asset, pages, step.size_px)
             except FileError as error:
                 return error
+            blocked = [one for one in self._host.filters.look(renditions) if one is not None]
+            if blocked:
+                return blocked[0]  # what is on one page is in the file
             for outcome in self._host.describe(step, renditions, [statements] * len(renditions)):
                 if isinstance(outcome, EnrichError):
                     return outcome

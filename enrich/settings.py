@@ -18,6 +18,9 @@ import pydantic_settings
 from enrich import configfile
 from enrich.configfile import Lines
 from enrich.errors import ConfigError
+from enrich.sections import LONGEST_SECONDS as _LONGEST_SECONDS
+from enrich.sections import Api, Webhook
+from enrich.sections import Section as _Section
 
 if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
@@ -28,16 +31,9 @@ CONFIG_NAME = "config.yaml"
 
 _PREFIX = "ENRICH_"
 
-_SECTIONS = ("metrics", "plugin_dirs", "roots", "steps")
-
-#: A year; what waits cannot be told to wait without end.
-_LONGEST_SECONDS = 366 * 86_400
+_SECTIONS = ("api", "filters", "metrics", "plugin_dirs", "roots", "steps", "webhooks")
 
 _STEP_NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,62}$"
-
-
-class _Section(pydantic.BaseModel):
-    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
 
 class Root(_Section):
@@ -141,6 +137,11 @@ class Settings(pydantic_settings.BaseSettings):
     metrics: Metrics = pydantic.Field(
         {}, validate_default=True, description="Where Prometheus reads what the daemon does."
     )
+    api: Api = pydantic.Field({}, validate_default=True, description="What `enrich serve` offers over HTTP.")
+    filters: dict[Annotated[str, pydantic.Field(pattern=_STEP_NAME)], Step] = pydantic.Field(
+        default_factory=dict, description="What looks at pictures and prompts before any model does."
+    )
+    webhooks: tuple[Webhook, ...] = pydantic.Field((), description="Who is told of assets, over HTTP.")
     roots: tuple[Root, ...] = pydantic.Field((), description="The folders under watch.")
     steps: dict[Annotated[str, pydantic.Field(pattern=_STEP_NAME)], Step] = pydantic.Field(
         default_factory=dict,
@@ -196,8 +197,13 @@ def load(
     except pydantic.ValidationError as error:
         raise ConfigError(_explain(error, lines, environment, given)) from error
     settings = _absolute(settings, folder)
-    for step in settings.steps.values():
+    for step in (*settings.steps.values(), *settings.filters.values()):
         step._folder = folder if config is None else Path(os.path.abspath(config)).parent
+    if "api" in settings.steps:
+        raise ConfigError(
+            _blame(("steps", "api"), lines, environment, given)
+            + "the name is that of requests over HTTP; choose another one"
+        )
     for index, complaint in _overlaps([root.path for root in settings.roots]):
         raise ConfigError(_blame(("roots", index, "path"), lines, environment, given) + complaint)
     return settings
@@ -218,6 +224,9 @@ def _anchor(values: dict[str, Any], folder: Path) -> None:
         values["plugin_dirs"] = [
             _anchor_path(item, folder) if isinstance(item, str) else item for item in values["plugin_dirs"]
         ]
+    api = values.get("api")
+    if isinstance(api, dict) and isinstance(api.get("uploads_dir"), str):
+        api["uploads_dir"] = _anchor_path(api["uploads_dir"], folder)
     metrics = values.get("metrics")
     if isinstance(metrics, dict) and isinstance(metrics.get("file"), str):
         metrics["file"] = _anchor_path(metrics["file"], folder)
@@ -245,6 +254,9 @@ def _absolute(settings: Settings, folder: Path) -> Settings:
             "catalog": _anchor_url(settings.catalog, folder),
             "models_dir": _anchor_path(settings.models_dir, folder),
             "metrics": settings.metrics.model_copy(update={"file": file}),
+            "api": settings.api.model_copy(
+                update={"uploads_dir": _anchor_path(settings.api.uploads_dir, folder)}
+            ),
             "plugin_dirs": tuple(_anchor_path(item, folder) for item in settings.plugin_dirs),
             "roots": tuple(
                 root.model_copy(update={"path": _anchor_path(root.path, folder)}) for root in settings.roots

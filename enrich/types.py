@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 if TYPE_CHECKING:
     import logging
+    import threading
     from pathlib import Path
 
     import numpy as np
@@ -28,6 +29,7 @@ __all__ = [
     "Embedding",
     "Generated",
     "ModelHandle",
+    "Outbox",
     "Question",
     "Region",
     "Rendition",
@@ -36,6 +38,7 @@ __all__ = [
     "Statement",
     "Tag",
     "TextLine",
+    "Webhook",
 ]
 
 AnswerType = Literal["string", "boolean", "number", "choice", "date"]
@@ -348,6 +351,7 @@ class ModelHandle(Protocol):
         deadline: float | None = None,
         interactive: bool = False,
         on_text: Callable[[int, str], None] | None = None,
+        cancel: threading.Event | None = None,
     ) -> Sequence[Generated]:
         """Continue each prompt in view of the rendition beside it.
 
@@ -365,11 +369,68 @@ class ModelHandle(Protocol):
             Somebody waits: goes before folder work.
         on_text : callable or None
             Called with an index and a piece of text as it is made, from the model's thread.
+        cancel : threading.Event or None
+            Set when nobody wants the result any more: the texts leave their batch.
 
         Raises
         ------
         UsageError, InferenceError
             As ``predict`` does. Not retryable.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Webhook:
+    """An address that config.yaml wants to be told of assets.
+
+    Parameters
+    ----------
+    url : str
+        Where to post; it may hold a secret, so it belongs into no log.
+    events : tuple of str
+        ``ingested``, ``annotated`` or both.
+    steps : tuple of str
+        Of which steps; empty: of all.
+    """
+
+    url: str = field(repr=False)
+    events: tuple[str, ...]
+    steps: tuple[str, ...] = ()
+
+    def wants(self, event: str, step: str | None = None) -> bool:
+        return event in self.events and (step is None or not self.steps or step in self.steps)
+
+
+class Outbox(Protocol):
+    """An observer's way to tell programs elsewhere: what it hands over is posted until it arrives."""
+
+    @property
+    def webhooks(self) -> Sequence[Webhook]:
+        """What config.yaml lists under ``webhooks``."""
+        ...
+
+    def about(self, asset_id: int, step: str) -> Mapping[str, Any] | None:
+        """Return what a step says of an asset now, and its path, as JSON can hold it; None: it is gone.
+
+        Raises
+        ------
+        CatalogError
+            The catalog refused; CatalogBusy, retryable, where it only does not answer.
+        """
+        ...
+
+    def deliver(self, url: str, body: Mapping[str, Any], *, asset_id: int | None = None) -> None:
+        """Have a body posted as JSON, signed, at least once; return at once.
+
+        With ``asset_id`` it is erased together with that asset.
+
+        Raises
+        ------
+        FetchRefused
+            Nothing will ever be posted to this URL. Not retryable.
+        CatalogError
+            Nothing can be handed over here. Not retryable.
         """
         ...
 

@@ -210,14 +210,17 @@ def fail_original(connection: sa.Connection, asset_id: int, kind: str, error: st
     return moved
 
 
-def ingest(connection: sa.Connection, records: Sequence[FileRecord], now: dt.datetime) -> list[Ingested]:
+def ingest(
+    connection: sa.Connection, records: Sequence[FileRecord], now: dt.datetime, *, describes: bool = True
+) -> list[Ingested]:
     """Write files, the assets that are new, and a job per asset and active step.
 
     The same picture at another path is the same asset; a file whose content changed moves to the
-    asset of its new content. All in the caller's transaction.
+    asset of its new content. All in the caller's transaction. What is embedded in a file is said of its
+    asset, also where that was here before; not so without ``describes``, for files of strangers.
     """
     deltas: Tally[tuple[str, str, int]] = Tally()
-    asset_ids, new_ids = _ensure_assets(connection, records, now)
+    asset_ids, new_ids = _ensure_assets(connection, records, now, describes=describes)
     _enqueue(connection, sorted(new_ids), now, deltas)
     digests = [path_digest(record.path) for record in records]
     before = dict(
@@ -239,7 +242,7 @@ def ingest(connection: sa.Connection, records: Sequence[FileRecord], now: dt.dat
 
 
 def _ensure_assets(
-    connection: sa.Connection, records: Sequence[FileRecord], now: dt.datetime
+    connection: sa.Connection, records: Sequence[FileRecord], now: dt.datetime, *, describes: bool
 ) -> tuple[dict[str, int], set[int]]:
     """Return the ids by image_hash, and the ids that are new."""
     wanted = {record.asset["image_hash"]: record.asset for record in records if record.asset}
@@ -257,7 +260,7 @@ def _ensure_assets(
         for hash_, asset in wanted.items()
         if known_ids[hash_] not in new_ids
     ]
-    if updates:
+    if updates and describes:
         # The same picture with other metadata: what it says now is what is embedded.
         statement = sa.update(Asset).where(Asset.id == sa.bindparam("key"))
         connection.execute(statement.values({name: sa.bindparam(name) for name in described}), updates)

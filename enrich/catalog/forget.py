@@ -12,7 +12,18 @@ import sqlalchemy as sa
 from enrich.catalog import counters
 from enrich.catalog.engine import BUSY_TIMEOUT_SECONDS, translated, writing
 from enrich.catalog.files import MAX_PARAMETERS
-from enrich.catalog.tables import Annotation, Asset, Embedding, File, Job, Tag
+from enrich.catalog.tables import (
+    Annotation,
+    ApiTask,
+    Asset,
+    Delivery,
+    Embedding,
+    File,
+    Job,
+    Tag,
+    TaskUpload,
+    Upload,
+)
 
 __all__ = ["Forgotten", "forget"]
 
@@ -24,12 +35,14 @@ SCRUB_SECONDS = 5.0
 class Forgotten:
     """What was erased: how many rows of which table, and the files by escaped path with root and state.
 
+    ``uploads`` is what clients had sent, by path below the uploads folder: whoever asked deletes the files.
     ``is_scrubbed`` is False while somebody who reads keeps SQLite from emptying its log, in which
     the texts stand until it is: at the latest once the last process that uses the catalog ends.
     """
 
     rows: Tally[str] = field(default_factory=Tally)
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
+    uploads: list[str] = field(default_factory=list)
     is_scrubbed: bool = True
 
 
@@ -103,8 +116,28 @@ def _erase_assets(connection: sa.Connection, ids: list[int], forgotten: Forgotte
         deltas[step, state, counters.generator_of(state, generator_id)] -= 1
     counters.add(connection, deltas)
     _delete(connection, Job, Job.asset_id.in_(ids), forgotten)
+    _erase_sent(connection, ids, forgotten)
     _erase_files(connection, File.asset_id.in_(ids), forgotten)
     _delete(connection, Asset, Asset.id.in_(ids), forgotten)
+
+
+def _erase_sent(connection: sa.Connection, ids: list[int], forgotten: Forgotten) -> None:
+    """Erase what clients sent of assets (known as theirs, or of the same bytes), and what they were told."""
+    told = Delivery.asset_id.in_(ids)
+    # Asked first: a report names tables of the HTTP API only where they held something.
+    if connection.execute(sa.select(sa.exists().where(told))).scalar():
+        _delete(connection, Delivery, told, forgotten)
+    of_files = sa.select(File.sha256).where(File.asset_id.in_(ids))
+    is_sent = sa.or_(Upload.asset_id.in_(ids), Upload.sha256.in_(of_files))
+    for uploads in _portions(connection.execute(sa.select(Upload.id).where(is_sent)).scalars()):
+        about = sa.select(TaskUpload.task_id).where(TaskUpload.upload_id.in_(uploads))
+        for tasks in _portions(connection.execute(about).scalars()):
+            _delete(connection, Delivery, Delivery.task_id.in_(tasks), forgotten)
+            _delete(connection, TaskUpload, TaskUpload.task_id.in_(tasks), forgotten)
+            _delete(connection, ApiTask, ApiTask.id.in_(tasks), forgotten)
+        is_one = Upload.id.in_(uploads)
+        forgotten.uploads.extend(connection.execute(sa.select(Upload.path).where(is_one)).scalars())
+        _delete(connection, Upload, is_one, forgotten)
 
 
 def _erase_files(connection: sa.Connection, condition: sa.ColumnElement[bool], forgotten: Forgotten) -> None:

@@ -2,6 +2,7 @@
 
 Everything people look at has a view as well (``migrations``). Rows are written by ``files``,
 ``steps``, ``queue``, ``record``, ``roots``, ``control`` and ``forget``; nothing else changes them.
+Those of the HTTP API are declared in ``api_tables``.
 """
 
 from __future__ import annotations
@@ -10,9 +11,11 @@ import datetime as dt
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+from sqlalchemy.orm import Mapped, mapped_column, relationship
 
-from enrich.catalog.columns import Json, Text, UtcDateTime
+# Those of the HTTP API are here as well, so that the metadata is whole for whoever asks for it.
+from enrich.catalog.api_tables import ApiKey, ApiTask, Delivery, TaskUpload, Upload, Usage
+from enrich.catalog.registry import Base, one_of, only
 
 __all__ = [
     "FILE_STATES",
@@ -20,10 +23,13 @@ __all__ = [
     "ROOT_MODES",
     "ROOT_STATES",
     "Annotation",
+    "ApiKey",
+    "ApiTask",
     "Asset",
     "Base",
     "Control",
     "Counter",
+    "Delivery",
     "Embedding",
     "File",
     "Generator",
@@ -33,46 +39,15 @@ __all__ = [
     "Run",
     "Step",
     "Tag",
+    "TaskUpload",
+    "Upload",
+    "Usage",
 ]
 
 FILE_STATES = ("present", "missing", "ignored", "failed")
 JOB_STATES = ("pending", "running", "done", "skipped", "failed")
 ROOT_STATES = ("online", "offline")
 ROOT_MODES = ("events", "poll")
-
-
-class Base(DeclarativeBase):
-    """The registry of all tables.
-
-    Every constraint has a name made by rule: SQLite's batch migrations can drop a constraint only
-    by its name.
-    """
-
-    metadata = sa.MetaData(
-        naming_convention={
-            "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-            "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-            "ck": "ck_%(table_name)s_%(constraint_name)s",
-            "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
-            "pk": "pk_%(table_name)s",
-        }
-    )
-    type_annotation_map = {  # noqa: RUF012  # the name and form are SQLAlchemy's
-        str: Text,
-        dt.datetime: UtcDateTime,
-        Any: Json,
-        int: sa.BigInteger().with_variant(sa.Integer, "sqlite"),  # SQLite numbers rows by INTEGER keys only
-        float: sa.Double,
-    }
-
-
-def _one_of(column: str, values: tuple[str, ...], name: str) -> sa.CheckConstraint:
-    return sa.CheckConstraint(f"{column} IN ({', '.join(repr(value) for value in values)})", name=name)
-
-
-def _only(condition: str) -> dict[str, Any]:
-    """Return the options of an index that holds only some rows."""
-    return {"sqlite_where": sa.text(condition), "postgresql_where": sa.text(condition)}
 
 
 class Asset(Base):
@@ -114,14 +89,14 @@ class File(Base):
 
     __tablename__ = "files"
     __table_args__ = (
-        _one_of("state", FILE_STATES, "state"),
+        one_of("state", FILE_STATES, "state"),
         # Equality only, and no limit to a path's length (a B-tree of PostgreSQL has one).
         sa.Index(None, "folder", postgresql_using="hash"),
         sa.Index(None, "asset_id"),
         sa.Index(
             "ix_files_trouble",
             "state",
-            **_only("state = 'failed'"),
+            **only("state = 'failed'"),
         ),
     )
 
@@ -215,7 +190,7 @@ class RootState(Base):
     """What the owner of a root last said of it, and what it counted so far."""
 
     __tablename__ = "roots"
-    __table_args__ = (_one_of("state", ROOT_STATES, "state"), _one_of("mode", ROOT_MODES, "mode"))
+    __table_args__ = (one_of("state", ROOT_STATES, "state"), one_of("mode", ROOT_MODES, "mode"))
 
     #: Escaped, as in ``files``.
     path: Mapped[str] = mapped_column(primary_key=True)
@@ -249,7 +224,7 @@ class Run(Base):
     """One process at work, from its start to its end."""
 
     __tablename__ = "runs"
-    __table_args__ = (_one_of("kind", ("run", "watch", "backfill", "retry", "api"), "kind"),)
+    __table_args__ = (one_of("kind", ("run", "watch", "backfill", "retry", "api"), "kind"),)
 
     id: Mapped[int] = mapped_column(primary_key=True)
     kind: Mapped[str]
@@ -266,22 +241,22 @@ class Job(Base):
     __tablename__ = "jobs"
     __table_args__ = (
         sa.UniqueConstraint("asset_id", "step"),
-        _one_of("state", JOB_STATES, "state"),
+        one_of("state", JOB_STATES, "state"),
         sa.Index(
             "ix_jobs_claimable",
             "priority",
             "asset_id",
-            **_only("state = 'pending'"),
+            **only("state = 'pending'"),
         ),
         sa.Index(
             "ix_jobs_leased",
             "lease_expires_at",
-            **_only("state = 'running'"),
+            **only("state = 'running'"),
         ),
         sa.Index(
             "ix_jobs_trouble",
             "step",
-            **_only("state = 'failed'"),
+            **only("state = 'failed'"),
         ),
         {"sqlite_autoincrement": True},
     )
@@ -322,7 +297,7 @@ class Annotation(Base):
             "item",
             "page",
             unique=True,
-            **_only("superseded_at IS NULL"),
+            **only("superseded_at IS NULL"),
         ),
         sa.Index(None, "run_id"),
         sa.Index(None, "asset_id"),

@@ -20,6 +20,7 @@ _COMMANDS = {
     "demo": ("enrich.cli.demo", "The main job on drawn sample assets, in a temporary folder."),
     "run": ("enrich.cli.work", "Ingest and enrich files or folders, then exit."),
     "watch": ("enrich.cli.work", "The daemon: takes in and enriches whatever arrives in the roots."),
+    "serve": ("enrich.cli.serve", "The daemon and the HTTP API in one process."),
     "status": ("enrich.cli.look", "What was done, what is left, what failed."),
     "show": ("enrich.cli.look", "Everything known about one asset."),
     "try": ("enrich.cli.attempt", "One plugin on one picture, without a catalog."),
@@ -31,6 +32,7 @@ _COMMANDS = {
     "forget": ("enrich.cli.control", "Erase all that is known of some assets."),
     "models": ("enrich.cli.store", "The model store."),
     "plugins": ("enrich.cli.store", "What loaded and what did not."),
+    "keys": ("enrich.cli.keys", "Keys for the HTTP API."),
     "db": ("enrich.cli.database", "The catalog's schema."),
     "doctor": ("enrich.cli.doctor", "What works on this machine, tried for real."),
 }

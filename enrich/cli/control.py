@@ -81,14 +81,18 @@ def _jobs(waiting: int) -> str:
 def forget_command(setup: Setup, names: tuple[str, ...], as_json: bool) -> None:
     """Erase all that is known of assets, each named by its id or a path of it; originals stay.
 
-    Nothing is asked. A file that is still there is taken in anew by the next scan of its root.
+    So go what was sent of them over HTTP, and what was answered. Nothing is asked. A file that is
+    still there is taken in anew by the next scan of its root.
     """
     from enrich.app import open_catalog
     from enrich.catalog import forget
 
-    engine = open_catalog(setup.settings())
+    settings = setup.settings()
+    engine = open_catalog(settings)
     asset_ids, file_ids = _find(engine, names)
     forgotten = forget.forget(engine, asset_ids, file_ids)
+    for upload in forgotten.uploads:  # no originals of anybody: copies that the HTTP API made
+        (settings.api.uploads_dir / upload).unlink(missing_ok=True)
     still_there = [path for path, (root, state) in forgotten.files.items() if _is_there(path, root, state)]
     if as_json:
         print_json(
@@ -96,6 +100,7 @@ def forget_command(setup: Setup, names: tuple[str, ...], as_json: bool) -> None:
                 "assets": asset_ids,
                 "rows": dict(forgotten.rows),
                 "files": list(forgotten.files),
+                "uploads": forgotten.uploads,
                 "still_there": still_there,
                 "is_scrubbed": forgotten.is_scrubbed,
             }

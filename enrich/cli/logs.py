@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import threading
-from typing import TextIO
+from typing import Any, TextIO
 
 __all__ = ["FORMATS", "complain", "set_up_logging"]
 
@@ -39,18 +39,21 @@ class _Json(logging.Formatter):
         import json
 
         at = dt.datetime.fromtimestamp(record.created, dt.UTC).isoformat(timespec="milliseconds")
-        said = {
+        said: dict[str, Any] = {
             "time": at.replace("+00:00", "Z"),
             "level": record.levelname,
             "logger": record.name,
             "message": record.getMessage(),
             "thread": record.threadName,
         }
+        # A line about an HTTP request has fields of its own.
+        said.update(getattr(record, "fields", {}))
         if record.exc_info:
             said["exception"] = self.formatException(record.exc_info)
         # ASCII only, so that no control character of a file's name reaches a terminal. Bytes of a
         # name that are no text would be half of a pair, which strict readers refuse.
-        return json.dumps({key: _whole(text) for key, text in said.items()})
+        whole = {key: _whole(value) if isinstance(value, str) else value for key, value in said.items()}
+        return json.dumps(whole, default=str)
 
 
 def set_up_logging(verbosity: int, log_format: str = "text") -> None:
@@ -95,5 +98,5 @@ def _take_in_others(handler: logging.Handler) -> None:
     threading.excepthook = not_caught_in_thread
 
 
-def _whole(text: str | None) -> str:
-    return (text or "").encode("utf-8", "backslashreplace").decode()
+def _whole(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -75,8 +75,12 @@ def bind(
     plugin: Plugin,
     open_model: Callable[[str], ModelHandle] | None,
     earlier: Sequence[BoundStep] = (),
+    *,
+    hook: str | None = None,
 ) -> BoundStep:
     """Check a step against its plugin and find everything it needs; ``earlier`` are the steps before it.
+
+    With ``hook`` it is bound to that one, which need not be a work hook.
 
     Raises
     ------
@@ -88,7 +92,7 @@ def bind(
     PluginFailed
         The plugin's ``Options``, ``requires`` or ``check`` raised.
     """
-    hook = _choose_hook(name, step, plugin)
+    hook = hook or _choose_hook(name, step, plugin)
     options = guarded(plugin, _check_options, name=name, step=step, plugin=plugin)
     if getattr(plugin.module, "needs_model", False) and step.model is None:
         raise ConfigError(

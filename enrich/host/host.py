@@ -22,6 +22,7 @@ from enrich.host.asking import Subject, alike, subject
 from enrich.host.binding import BoundStep, bind
 from enrich.host.complaints import mend, said, trace_after, trace_before
 from enrich.host.discovery import Candidate
+from enrich.host.filters import Filters
 from enrich.host.plugin import Failure, Plugin, guarded
 from enrich.results import Draft, drafts
 from enrich.types import Context, ModelHandle, Rendition, Skip, Statement
@@ -51,6 +52,8 @@ class Host:
     def __init__(self, *, trace: bool = False) -> None:
         self.plugins: dict[str, Plugin] = {}
         self.failures: list[Failure] = []
+        #: What looks at pictures before any model does.
+        self.filters = Filters()
         self._pm = pluggy.PluginManager("enrich")
         self._pm.add_hookspecs(hookspecs)
         if trace:
@@ -244,19 +247,29 @@ class Host:
         offered: dict[str, Any] = {"renditions": [one.rendition for one in subjects], "context": context}
         if step.hook == "enrich_answer":
             offered["questions"] = subjects[0].questions
-        returned = guarded(step.plugin, self._caller(step.hook, step.plugin), **offered)
+        return self.call(step.plugin, step.hook, **offered)
+
+    def call(self, plugin: Plugin, hook: str, **offered: Any) -> list[Any]:
+        """Call a hook of one plugin with a batch of ``renditions``; return one result for each.
+
+        Raises
+        ------
+        PluginFailed, PluginContract
+            It raised, or returned something else. Retryable where what it raised may pass.
+        """
+        returned = guarded(plugin, self._caller(hook, plugin), **offered)
         # One implementation answers with a list of one; pluggy leaves a None out.
         results = returned[0] if returned else None
         if isinstance(results, (str, bytes, Mapping)) or not isinstance(results, Iterable):
             raise PluginContract(
-                f"plugin {step.plugin.name} returned {type(results).__name__}; {step.hook} must return a list"
+                f"plugin {plugin.name} returned {type(results).__name__}; {hook} must return a list"
             )
         # A generator runs the plugin's code only now.
-        aligned: list[Any] = guarded(step.plugin, functools.partial(list, results))
-        if len(aligned) != len(subjects):
+        aligned: list[Any] = guarded(plugin, functools.partial(list, results))
+        if len(aligned) != len(offered["renditions"]):
             raise PluginContract(
-                f"plugin {step.plugin.name} returned {len(aligned)} results for {len(subjects)} "
-                f"renditions; {step.hook} must return one each, in order"
+                f"plugin {plugin.name} returned {len(aligned)} results for {len(offered['renditions'])} "
+                f"renditions; {hook} must return one each, in order"
             )
         return aligned
 

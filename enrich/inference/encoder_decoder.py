@@ -6,6 +6,7 @@ Source of what each architecture reads first and where it ends: ``VisionEncoderD
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -153,6 +154,7 @@ class EncoderDecoder(Model):
         deadline: float | None = None,
         interactive: bool = False,
         on_text: Callable[[int, str], None] | None = None,
+        cancel: threading.Event | None = None,
     ) -> list[Generated]:
         """Continue each prompt in view of the rendition beside it; see ``ModelHandle.generate``.
 
@@ -164,7 +166,7 @@ class EncoderDecoder(Model):
         UsageError
             A prompt is too long, or a field of ``decoding`` out of range.
         InferenceError
-            The runtime refused a picture or a text, or the deadline passed.
+            The runtime refused a picture or a text, the deadline passed, or ``cancel`` was set.
 
         None of them is retryable.
         """
@@ -184,6 +186,7 @@ class EncoderDecoder(Model):
                 deadline,
                 interactive,
                 _listener(on_text, index),
+                cancel,
             )
             for index, (head, seen, prompt) in enumerate(zip(heads, states, prompts, strict=True))
         ]

@@ -172,8 +172,10 @@ class Generator:
             self._keep(self._only(cohort, kept), cohort.passed_over)
 
     def _is_wanted(self, place: Place) -> bool:
-        deadline = place.request.deadline
-        return not place.is_cancelled and (deadline is None or self._clock() < deadline)
+        deadline, cancel = place.request.deadline, place.request.cancel
+        if place.is_cancelled or (cancel is not None and cancel.is_set()):
+            return False
+        return deadline is None or self._clock() < deadline
 
     def _admit(self) -> list[Place]:
         """Take those from the queue that are read in now, together: of one kind, in their order."""
@@ -311,4 +313,6 @@ class Generator:
         return InferenceError(f"the model {self._name} is closed")
 
     def _late_error(self) -> InferenceError:
-        return InferenceError(f"{self._name}: nobody waits any more: the deadline has passed")
+        return InferenceError(
+            f"{self._name}: nobody waits any more: the deadline has passed, or the call was cancelled"
+        )

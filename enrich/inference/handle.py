@@ -14,6 +14,8 @@ from enrich.inference.domain import flat_share
 from enrich.types import Decoding, Generated, Rendition
 
 if TYPE_CHECKING:
+    import threading
+
     from enrich.inference.manifest import Manifest
     from enrich.inference.scheduler import Stats
     from enrich.inference.scores import LabelScores
@@ -71,6 +73,11 @@ class Model(abc.ABC):
     def hooks(self) -> tuple[str, ...]:
         """The work hooks this model can serve."""
         return self._model.hooks
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """A classifier's labels, in the order of its output; empty in other families."""
+        return self._model.labels
 
     @property
     def languages(self) -> tuple[str, ...]:
@@ -148,6 +155,7 @@ class Model(abc.ABC):
         deadline: float | None = None,
         interactive: bool = False,
         on_text: Callable[[int, str], None] | None = None,
+        cancel: threading.Event | None = None,
     ) -> Sequence[Generated]:
         """Continue each prompt in view of the rendition beside it; see ``ModelHandle.generate``.
 

@@ -61,6 +61,12 @@ class Models:
                 future.set_exception(error)
         return future.result()
 
+    def loaded(self) -> list[Model]:
+        """Return the models that are loaded now."""
+        with self._lock:
+            futures = list(self._loaded.values())
+        return [one.result() for one in futures if one.done() and one.exception() is None]
+
     def close(self) -> None:
         """Close every loaded model: what waits is finished, later calls are refused."""
         with self._lock:

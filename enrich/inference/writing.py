@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import abc
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
@@ -57,6 +58,8 @@ class Request:
         Somebody waits.
     on_text : callable or None
         Called with each piece of text as it is made.
+    cancel : threading.Event or None
+        Set when nobody wants the text any more.
     """
 
     ids: tuple[int, ...]
@@ -66,6 +69,7 @@ class Request:
     deadline: float | None = None
     interactive: bool = False
     on_text: Callable[[str], None] | None = None
+    cancel: threading.Event | None = None
 
 
 class Writing(abc.ABC):

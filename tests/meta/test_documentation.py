@@ -14,6 +14,7 @@ import pytest
 from enrich import hookspecs
 from enrich.cli import cli
 from enrich.cli.setup import setup_options
+from enrich.sections import Api, RateLimit, Webhook
 from enrich.settings import Metrics, Root, Settings, Step
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,7 +57,15 @@ def default(name: str, field: pydantic.fields.FieldInfo) -> str:
 
 @pytest.mark.parametrize(
     ("heading", "model"),
-    [("Top level", Settings), ("`metrics`", Metrics), ("`roots`", Root), ("`steps`", Step)],
+    [
+        ("Top level", Settings),
+        ("`metrics`", Metrics),
+        ("`api`", Api),
+        ("`api.rate_limit`", RateLimit),
+        ("`roots`", Root),
+        ("`steps`", Step),
+        ("`webhooks`", Webhook),
+    ],
 )
 def test_every_setting_is_documented_with_its_default(heading: str, model: type[pydantic.BaseModel]) -> None:
     expected = [

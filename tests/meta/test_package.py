@@ -46,7 +46,7 @@ def bound(nodes: list[ast.stmt]) -> set[str]:
     """The names that a module's statements bind, those under an ``if`` too."""
     names: set[str] = set()
     for node in nodes:
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef)):
             names.add(node.name)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
             names.update((alias.asname or alias.name).split(".")[0] for alias in node.names)
@@ -66,7 +66,7 @@ def public(tree: ast.Module) -> set[str]:
     return {
         node.name
         for node in tree.body
-        if isinstance(node, (ast.FunctionDef, ast.ClassDef))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef))
         and not node.name.startswith("_")
         and not any(ast.unparse(decorator).startswith("hookspec") for decorator in node.decorator_list)
     }

@@ -31,7 +31,8 @@ def called(function: Callable[..., Any], hook: str, **arguments: Any) -> Any:
 def test_each_work_hook_has_a_specification_and_every_specification_is_a_known_hook() -> None:
     specified = {name for name in vars(hookspecs) if name.startswith("enrich_")}
     others = {
-        "enrich_open", "enrich_startup", "enrich_shutdown", "enrich_asset_ingested", "enrich_annotated",
+        "enrich_moderate", "enrich_open", "enrich_startup", "enrich_shutdown", "enrich_asset_ingested",
+        "enrich_annotated", "enrich_register_routes",
     }  # fmt: skip
     assert specified == set(WORK_HOOKS) | others
 

@@ -577,7 +577,7 @@ def test_an_observer_that_fails_stops_nobody(caplog: pytest.LogCaptureFixture) -
     host = hosting(
         observing("a"), observing("b", ValueError("no")), observing("c", SystemExit()), observing("d")
     )
-    host.notify("enrich_annotated", asset_id=7, step="ocr")
+    host.notify("enrich_annotated", asset_id=7, step="ocr", outbox=None)
     assert seen == [("a", 7, "ocr"), ("d", 7, "ocr")]
     assert [record.message.split(" (")[0] for record in caplog.records] == [
         "enrich_annotated: plugin b raised ValueError: no",
@@ -599,7 +599,7 @@ def test_each_life_hook_reaches_the_plugins_that_have_it() -> None:
 
     host = hosting(of("living", enrich_startup, enrich_shutdown, enrich_asset_ingested), GOOD)
     host.notify("enrich_startup")
-    host.notify("enrich_asset_ingested", asset_id=1, path=Path("a.jpg"))
+    host.notify("enrich_asset_ingested", asset_id=1, path=Path("a.jpg"), outbox=None)
     host.notify("enrich_shutdown")
     assert seen == ["startup", "a.jpg", "shutdown"]
 

@@ -517,6 +517,29 @@ def test_a_passed_deadline_ends_what_runs_and_what_waits(opened):
         assert calls[2].result()[0].text == words(greedy((1,), 5, 9))
 
 
+def test_what_is_cancelled_leaves_what_runs_and_what_waits(opened):
+    gone = threading.Event()
+    generator, gated = opened(held=True, rows_max=1)
+    with ThreadPoolExecutor() as pool:
+        calls = [
+            pool.submit(generator.run, [ask(1, value=value, count=9, cancel=cancel)])
+            for value, cancel in ((1, gone), (2, gone), (5, threading.Event()), (6, None))
+        ]
+        assert gated.started.acquire(timeout=20)
+        wait_for(lambda: generator.stats.waiting == 3)
+        gone.set()
+        gated.open()
+
+        for call in calls[:2]:
+            with pytest.raises(InferenceError, match="was cancelled"):
+                call.result(20)
+        assert [call.result(20)[0].text for call in calls[2:]] == [
+            words(greedy((1,), 5, 9)),
+            words(greedy((1,), 6, 9)),
+        ]
+    assert len(gated.runs) < 2 * 9 + 3, "no step was made for those who left"
+
+
 def test_one_of_several_leaves_and_the_others_go_on(opened):
     now = [0.0]
     generator, gated = opened(held=True, clock=lambda: now[0])

@@ -59,7 +59,8 @@ def test_one_that_hangs_or_raises_concerns_nobody_else(
         for number in range(3):
             tell(number, "tags")
         for number in range(20):
-            some._observers["hangs"].put("enrich_annotated", {"asset_id": number, "step": "tags"})
+            facts = {"asset_id": number, "step": "tags", "outbox": None}
+            some._observers["hangs"].put("enrich_annotated", facts)
         some._observers["notes"].close(30)
         assert told == [0, 1, 2]
         some._observers["hangs"].close(0.1)

@@ -12,7 +12,7 @@ import pytest
 import enrich
 from enrich.catalog.queue import ClaimedAsset, ClaimedJob, Said
 from enrich.errors import BrokenPicture, FileError, FileVanished, InferenceError
-from enrich.host import Host
+from enrich.host import Filters, Host
 from enrich.host.discovery import Candidate
 from enrich.pipeline import (
     MAX_RETRY_SECONDS,
@@ -337,3 +337,54 @@ def test_a_batch_that_is_stopped_as_a_whole_costs_each_job_one_attempt() -> None
     retryable = FileVanished("the disk went away")
     first, last = made.all_failed([claimed(7, "one"), claimed(8, "one", attempts=3)], retryable)
     assert (first.jobs[0].state, last.jobs[0].state) == ("pending", "failed")
+
+
+# Filters
+
+
+def filtered(guard: Callable[[Rendition], Any], **keys: Any) -> tuple[Pipeline, list[Any]]:
+    """A pipeline of two steps behind a filter, and what the first step was asked."""
+    calls: list[Any] = []
+
+    def enrich_moderate(renditions: Any) -> Any:
+        return [guard(one) for one in renditions]
+
+    host = Host()
+    for name, function in (("guard", enrich_moderate), ("one", saying("a", calls)), ("two", saying("b"))):
+        module = types.ModuleType(name)
+        setattr(module, function.__name__, enrich.hookimpl(function))
+        host.register(module, Candidate(name, name, None, None, lambda: None))
+    host.filters = Filters.bind(host, {}, None)
+    steps = [host.bind(name, Step(plugin=name, **keys), None) for name in ("one", "two")]
+    return Pipeline(host, steps, {"one": 1, "two": 2}, max_attempts=3), calls
+
+
+def test_what_a_filter_blocks_is_skipped_by_all_steps_with_its_reason() -> None:
+    made, calls = filtered(lambda one: "two" if one.asset_id == 2 else None)
+    results = run(made, [claimed(number, "one", "two") for number in (1, 2, 3)])
+    assert {
+        result.asset.id: [(job.step, job.state, job.reason) for job in result.jobs] for result in results
+    } == {
+        1: [("one", "done", None), ("two", "done", None)],
+        2: [("one", "skipped", "two"), ("two", "skipped", "two")],
+        3: [("one", "done", None), ("two", "done", None)],
+    }
+    assert [asset_id for _, asset_id, _ in calls] == [1, 3]
+
+
+def test_where_a_filter_fails_the_jobs_fail() -> None:
+    def guard(one: Rendition) -> Any:
+        raise RuntimeError("no eyes")
+
+    made, calls = filtered(guard)
+    (result,) = run(made, [claimed(1, "one")])
+    assert [(job.state, job.error_kind, job.annotations) for job in result.jobs] == [
+        ("failed", "plugin_failed", ())
+    ]
+    assert calls == []
+
+
+def test_a_page_that_a_filter_blocks_blocks_the_file() -> None:
+    made, _ = filtered(lambda one: "page two" if one.page == 1 else None, pages="all")
+    (result,) = run(made, [claimed(1, "one")], Originals(pages=3))
+    assert [(job.state, job.reason) for job in result.jobs] == [("skipped", "page two")]

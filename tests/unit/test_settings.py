@@ -279,6 +279,26 @@ def test_settings_cannot_be_changed(config: Path) -> None:
             setattr(section, key, "cpu")
 
 
+def test_uploads_lie_beside_the_file_that_names_them(config: Path, tmp_path: Path) -> None:
+    config.write_text("api: {uploads_dir: sent}")
+    assert settings.load(config).api.uploads_dir == tmp_path / "sent"
+    elsewhere = tmp_path / "elsewhere"
+    config.write_text("")
+    assert settings.load(config, folder=elsewhere).api.uploads_dir == elsewhere / "uploads"
+
+
+def test_no_step_has_the_name_of_requests(config: Path) -> None:
+    config.write_text("steps:\n  api: {plugin: colors}\n")
+    with pytest.raises(ConfigError, match=r"line 2: steps\.api: the name is that of requests over HTTP"):
+        settings.load(config)
+
+
+def test_a_wrong_cost_is_named_by_its_line(config: Path) -> None:
+    config.write_text("api:\n  cost:\n    some-model: -1\n")
+    with pytest.raises(ConfigError, match=r"line 3: api\.cost\.some-model: "):
+        settings.load(config)
+
+
 def test_the_model_alone_reads_no_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENRICH_DEVICE", "cuda")
     assert Settings().device == "auto"
@@ -291,7 +311,11 @@ def test_the_config_at_the_root_is_the_one_that_init_writes() -> None:
 def test_the_sample_config_says_the_defaults(tmp_path: Path) -> None:
     """Every value of it but the example's own is what holds without it."""
     loaded = settings.load(ROOT / "config.yaml", folder=tmp_path)
-    defaults = Settings(roots=[{"path": ROOT / "inbox"}], catalog=f"sqlite:///{ROOT}/catalog.db")
+    defaults = Settings(
+        roots=[{"path": ROOT / "inbox"}],
+        catalog=f"sqlite:///{ROOT}/catalog.db",
+        api={"uploads_dir": ROOT / "uploads"},
+    )
     same = set(Settings.model_fields) - {"steps", "models_dir"}
     assert loaded.model_dump(include=same) == defaults.model_dump(include=same)
     assert loaded.models_dir == defaults.models_dir.expanduser()

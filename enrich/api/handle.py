@@ -1,0 +1,168 @@
+"""A model as one request sees it: with the request's deadline, its own decoding, and its tokens counted."""
+
+from __future__ import annotations
+
+import dataclasses
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from enrich.api.errors import Cancelled, InvalidParameter, TimedOut
+from enrich.errors import InferenceError
+from enrich.types import Decoding, Generated, ModelHandle, Rendition, Scores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+__all__ = ["RequestHandle", "check_wanted"]
+
+_PLAIN = Decoding()
+
+
+class RequestHandle:
+    """What a plugin gets in the place of its model; its calls go before folder work.
+
+    Parameters
+    ----------
+    model : ModelHandle
+        The model, with the schedulers that folder work and all requests share.
+    deadline : float
+        The ``time.monotonic()`` instant after which nobody waits.
+    cancel : threading.Event or None
+        Set when nobody waits any more: then the request leaves its batch.
+    decoding : Decoding
+        What the request says of it goes before what the plugin says.
+    """
+
+    def __init__(
+        self,
+        model: ModelHandle,
+        deadline: float,
+        cancel: threading.Event | None = None,
+        decoding: Decoding = _PLAIN,
+    ) -> None:
+        self._model = model
+        self._deadline = deadline
+        self._cancel = cancel
+        self._decoding = decoding
+        self.prompt_tokens = 0
+        self.completion_tokens = 0
+        self.finish: Literal["stop", "length"] = "stop"
+
+    @property
+    def name(self) -> str:
+        return self._model.name
+
+    @property
+    def revision(self) -> str:
+        """The weights' upstream revision."""
+        return self._model.revision
+
+    def refusals(self, renditions: Sequence[Rendition]) -> list[str | None]:
+        """Return, per rendition, why the model does not know such pictures, or None."""
+        return self._model.refusals(renditions)
+
+    def predict(self, renditions: Sequence[Rendition], labels: Sequence[str] = ()) -> Sequence[Scores]:
+        """Classify each rendition; see ``ModelHandle.predict``."""
+        self.check()
+        return self._model.predict(renditions, labels)
+
+    def embed(self, items: Sequence[Rendition] | Sequence[str]) -> Sequence[NDArray[np.float32]]:
+        """Place renditions or texts in the model's space; see ``ModelHandle.embed``."""
+        self.check()
+        return self._model.embed(items)
+
+    def caption_prompt(self, length: str | None, language: str | None) -> str:
+        """Return the prompt that asks for a caption; see ``ModelHandle.caption_prompt``."""
+        return self._model.caption_prompt(length, language)
+
+    def answer_prompt(self, question: str, language: str | None) -> str:
+        """Return the prompt that asks a question; see ``ModelHandle.answer_prompt``."""
+        return self._model.answer_prompt(question, language)
+
+    def generate(
+        self,
+        renditions: Sequence[Rendition],
+        prompts: Sequence[str],
+        decoding: Decoding = _PLAIN,
+        *,
+        deadline: float | None = None,
+        interactive: bool = True,
+        on_text: Callable[[int, str], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Sequence[Generated]:
+        """Continue each prompt in view of the rendition beside it; see ``ModelHandle.generate``.
+
+        Raises
+        ------
+        TimedOut
+            The request's deadline passed. Retryable.
+        Cancelled
+            The client went away. Not retryable.
+        """
+        self.check()
+        try:
+            written = self._model.generate(
+                renditions,
+                prompts,
+                self._merged(decoding),
+                deadline=self._deadline if deadline is None else min(deadline, self._deadline),
+                interactive=True,
+                on_text=on_text,
+                cancel=self._cancel if cancel is None else cancel,
+            )
+        except InferenceError:
+            self.check()  # it may have failed because nobody waits
+            raise
+        self.prompt_tokens += sum(one.prompt_tokens for one in written)
+        self.completion_tokens += sum(one.tokens for one in written)
+        if any(one.finish == "length" for one in written):
+            self.finish = "length"
+        return written
+
+    def know(self, renditions: Sequence[Rendition]) -> None:
+        """Make sure that the model knows pictures of this kind.
+
+        Raises
+        ------
+        InvalidParameter
+            It does not. Not retryable.
+        """
+        if any(reason is not None for reason in self.refusals(renditions)):
+            raise InvalidParameter(
+                f"the model {self.name} does not know pictures of this kind; name another one", "model"
+            )
+
+    def check(self) -> None:
+        """Go on only while somebody waits.
+
+        Raises
+        ------
+        TimedOut, Cancelled
+            Nobody does. The first is retryable.
+        """
+        check_wanted(self._deadline, self._cancel)
+
+    def _merged(self, decoding: Decoding) -> Decoding:
+        said = {
+            field.name: getattr(self._decoding, field.name)
+            for field in dataclasses.fields(Decoding)
+            if getattr(self._decoding, field.name) != getattr(_PLAIN, field.name)
+        }
+        return dataclasses.replace(decoding, **said)
+
+
+def check_wanted(deadline: float, cancel: threading.Event | None) -> None:
+    """Go on only while somebody waits.
+
+    Raises
+    ------
+    TimedOut, Cancelled
+        Nobody does. The first is retryable.
+    """
+    if cancel is not None and cancel.is_set():
+        raise Cancelled("the client went away")
+    if time.monotonic() >= deadline:
+        raise TimedOut("the time for this request is over")

@@ -1,0 +1,76 @@
+"""The sections of config.yaml that other processes talk through; ``settings`` has the rest."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import pydantic
+
+__all__ = ["LONGEST_SECONDS", "Api", "RateLimit", "Section", "Webhook"]
+
+#: A year; what waits cannot be told to wait without end.
+LONGEST_SECONDS = 366 * 86_400
+
+
+class Section(pydantic.BaseModel):
+    """What sections have in common: they are frozen, and an unknown key is an error."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class RateLimit(Section):
+    """How many requests a key may make."""
+
+    minute: int = pydantic.Field(5, ge=1, description="Within any minute.")
+    hour: int = pydantic.Field(300, ge=1, description="Within any hour.")
+
+
+class Api(Section):
+    """What `enrich serve` offers over HTTP."""
+
+    host: str = pydantic.Field("127.0.0.1", min_length=1, description="The address that is listened at.")
+    port: int = pydantic.Field(8080, ge=0, le=65535, description="Its port; 0 takes a free one.")
+    default_model: str = pydantic.Field(
+        "drawings-vlm",
+        min_length=1,
+        description="Who answers where no model is named; must caption and answer.",
+    )
+    allow_hosts: tuple[str, ...] = pydantic.Field(
+        (), description="Private hosts that pictures and webhooks may use."
+    )
+    rate_limit: RateLimit = pydantic.Field(
+        {}, validate_default=True, description="Per key, unless the key says otherwise."
+    )
+    keep: bool = pydantic.Field(False, description="Whether pictures and answers go into the catalog.")
+    cost: dict[str, Annotated[float, pydantic.Field(ge=0, allow_inf_nan=False)]] = pydantic.Field(
+        default_factory=dict, description="What a request costs by model, in USD."
+    )
+    sync_timeout_seconds: float = pydantic.Field(
+        60, gt=0, le=LONGEST_SECONDS, description="How long a synchronous task is waited for."
+    )
+    deadline_seconds: float = pydantic.Field(
+        120, gt=0, le=LONGEST_SECONDS, description="After so long a request is given up."
+    )
+    max_queue: int = pydantic.Field(
+        128, ge=1, le=10_000, description="Requests at work or waiting at once; more are refused."
+    )
+    max_upload_bytes: int = pydantic.Field(20_000_000, ge=1, description="The largest picture that is taken.")
+    max_pixels: int = pydantic.Field(64_000_000, ge=1, description="And the most pixels it may have.")
+    uploads_dir: Path = pydantic.Field(Path("uploads"), description="Where pictures that were sent are kept.")
+    upload_quota_bytes: int = pydantic.Field(
+        1_000_000_000, ge=0, description="What one key may have there at once."
+    )
+    retention_seconds: float = pydantic.Field(
+        86_400, gt=0, le=LONGEST_SECONDS, description="How long uploads and results can be asked for."
+    )
+
+
+class Webhook(Section):
+    """Who is told of assets that came in by folders, see the plugin ``webhook``."""
+
+    url: str = pydantic.Field(min_length=1, repr=False, description="Where to post; http or https.")
+    events: tuple[Literal["ingested", "annotated"], ...] = pydantic.Field(
+        ("annotated",), min_length=1, description="What of: new assets, steps that were done, or both."
+    )
+    steps: tuple[str, ...] = pydantic.Field((), description="Of which steps; of all if empty.")

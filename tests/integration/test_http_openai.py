@@ -1,0 +1,210 @@
+"""OpenAI's dialect, spoken by OpenAI's own client to a server started as a user starts it."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import openai
+import pytest
+from http_kit import PLENTY, Host, Server, data_uri, hosting, make_key, picture, serving
+from workplace import Workplace
+
+MODEL = "drawings-vlm"
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with hosting() as host:
+        host.files["/scene.png"] = picture(3)
+        yield host
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, host: Host) -> Iterator[Server]:
+    folder = tmp_path_factory.mktemp("openai")
+    place = Workplace(folder, f"sqlite:///{folder / 'catalog.db'}")
+    place.config["api"] = {"rate_limit": PLENTY, "allow_hosts": ["127.0.0.1"]}
+    place.key = make_key(place, "tests")  # type: ignore[attr-defined]  # carried along
+    with serving(place) as server:
+        yield server
+    place.engine.dispose()
+
+
+@pytest.fixture(scope="module")
+def key(server: Server) -> str:
+    key: str = server.place.key  # type: ignore[attr-defined]  # as above
+    return key
+
+
+@pytest.fixture
+def client(server: Server, key: str) -> Iterator[openai.OpenAI]:
+    with openai.OpenAI(base_url=f"{server.url}/v1", api_key=key, max_retries=0, timeout=90) as client:
+        yield client
+
+
+def ask(text: str, *urls: str) -> list[Any]:
+    parts: list[dict[str, Any]] = [{"type": "text", "text": text}]
+    parts += [{"type": "image_url", "image_url": {"url": url}} for url in urls]
+    return [{"role": "user", "content": parts}]
+
+
+def test_models_are_listed_and_shown(client: openai.OpenAI) -> None:
+    names = [model.id for model in client.models.list()]
+    assert MODEL in names
+    assert client.models.retrieve(MODEL).id == MODEL
+    with pytest.raises(openai.NotFoundError):
+        client.models.retrieve("no-such-model")
+
+
+def test_a_picture_in_the_message_is_described(client: openai.OpenAI) -> None:
+    said = client.chat.completions.create(
+        model=MODEL, messages=ask("What is in this picture?", data_uri(picture(3)))
+    )
+    assert said.object == "chat.completion"
+    assert said.model == MODEL
+    assert said.choices[0].finish_reason == "stop"
+    assert said.choices[0].message.role == "assistant"
+    assert said.choices[0].message.content
+    assert said.usage is not None
+    assert said.usage.completion_tokens > 0
+    assert said.usage.total_tokens == said.usage.prompt_tokens + said.usage.completion_tokens
+
+
+def test_a_picture_by_its_url_is_the_same_picture(client: openai.OpenAI, host: Host) -> None:
+    by_url, by_uri = (
+        client.chat.completions.create(model=MODEL, messages=ask("What is in this picture?", url))
+        for url in (f"{host.url}/scene.png?token=secret", data_uri(picture(3)))
+    )
+    assert by_url.choices[0].message.content == by_uri.choices[0].message.content
+
+
+def test_two_pictures_are_answered_one_after_the_other(client: openai.OpenAI) -> None:
+    said = client.chat.completions.create(
+        model=MODEL, messages=ask("What is in this picture?", data_uri(picture(3)), data_uri(picture(4)))
+    )
+    content = said.choices[0].message.content
+    assert content is not None
+    assert "Picture 1" in content
+    assert "Picture 2" in content
+
+
+def test_a_conversation_goes_on(client: openai.OpenAI) -> None:
+    messages = ask("What is in this picture?", data_uri(picture(3)))
+    first = client.chat.completions.create(model=MODEL, messages=messages)
+    messages += [
+        {"role": "assistant", "content": first.choices[0].message.content},
+        {"role": "user", "content": "How many shapes are there?"},
+    ]
+    messages.insert(0, {"role": "system", "content": "Be brief."})
+    again = client.chat.completions.create(model=MODEL, messages=messages)
+    assert again.choices[0].message.content
+
+
+def test_words_come_as_they_are_made(client: openai.OpenAI) -> None:
+    messages = ask("What is in this picture?", data_uri(picture(3)))
+    whole = client.chat.completions.create(model=MODEL, messages=messages)
+    with client.chat.completions.create(
+        model=MODEL, messages=messages, stream=True, stream_options={"include_usage": True}
+    ) as stream:
+        chunks = list(stream)
+    pieces = [chunk.choices[0].delta.content for chunk in chunks if chunk.choices]
+    assert "".join(piece or "" for piece in pieces) == whole.choices[0].message.content
+    assert sum(1 for piece in pieces if piece) > 1
+    assert [chunk.choices[0].finish_reason for chunk in chunks if chunk.choices][-1] == "stop"
+    assert chunks[-1].usage == whole.usage
+
+
+def test_the_budget_of_tokens_is_kept(client: openai.OpenAI) -> None:
+    said = client.chat.completions.create(
+        model=MODEL, messages=ask("What is in this picture?", data_uri(picture(3))), max_tokens=3
+    )
+    assert said.choices[0].finish_reason == "length"
+    assert said.usage is not None
+    assert said.usage.completion_tokens <= 3
+
+
+def test_a_bad_key_is_refused(server: Server) -> None:
+    with (
+        openai.OpenAI(base_url=f"{server.url}/v1", api_key="enr_wrong", max_retries=0) as client,
+        pytest.raises(openai.AuthenticationError) as refused,
+    ):
+        client.models.list()
+    assert refused.value.code == "invalid_api_key"
+
+
+def test_an_unknown_model_is_not_found(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.chat.completions.create(model="gpt-nothing", messages=ask("Hello?", data_uri(picture(3))))
+    assert refused.value.code == "model_not_found"
+
+
+@pytest.mark.parametrize(
+    "url", [data_uri(b"no picture at all"), data_uri(picture(3)[:200]), "data:image/png,"]
+)
+def test_a_broken_picture_is_a_bad_request(client: openai.OpenAI, url: str) -> None:
+    with pytest.raises(openai.BadRequestError) as refused:
+        client.chat.completions.create(model=MODEL, messages=ask("What is it?", url))
+    assert refused.value.code == "invalid_image"
+
+
+def test_a_stream_that_cannot_begin_is_refused_as_any_request(client: openai.OpenAI) -> None:
+    with pytest.raises(openai.NotFoundError):
+        client.chat.completions.create(
+            model="gpt-nothing", messages=ask("Hello?", data_uri(picture(3))), stream=True
+        )
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("messages", []),
+        ("messages", "What?"),
+        ("messages", [{"role": "user", "content": [{"type": "image_url"}]}]),
+        ("messages", [{"role": "robot", "content": "Hello"}]),
+        ("messages", [{"role": "assistant", "content": "Hello"}]),
+        ("max_tokens", 0),
+        ("temperature", 3),
+        ("n", 2),
+        ("stop", ["a", "b", "c", "d", "e"]),
+        ("stream", "yes"),
+        ("model", None),
+    ],
+)
+def test_a_wrong_field_is_named(server: Server, key: str, field: str, value: Any) -> None:
+    body = {"model": MODEL, "messages": ask("What?", data_uri(picture(3))), "unknown": {"a": 1}, field: value}
+    answer = server.post("/v1/chat/completions", key, json=body)
+    assert answer.status_code == 400
+    error = answer.json()["error"]
+    assert error["type"] == "invalid_request_error"
+    assert error["param"].startswith(field)
+
+
+def test_what_is_secret_is_in_no_log(server: Server, key: str, host: Host, client: openai.OpenAI) -> None:
+    client.chat.completions.create(
+        model=MODEL, messages=ask("My PIN is 4711?", f"{host.url}/scene.png?token=secret")
+    )
+    server.get(f"/v1/models?key={key}", key)
+    said = server.said
+    assert "/v1/chat/completions 200" in said
+    assert key not in said
+    assert "token=secret" not in said
+    assert "4711" not in said
+
+
+def test_curl_says_the_same(server: Server, key: str, tmp_path: Path) -> None:
+    import shutil
+    import subprocess
+
+    if shutil.which("curl") is None:
+        pytest.skip("curl is not installed")
+    body = {"model": MODEL, "messages": ask("What is in this picture?", data_uri(picture(3)))}
+    (tmp_path / "body.json").write_text(json.dumps(body))
+    command = [
+        "curl", "-sS", f"{server.url}/v1/chat/completions",
+        "-H", f"Authorization: Bearer {key}",
+        "-H", "Content-Type: application/json",
+        "-d", "@body.json",
+    ]  # fmt: skip
+    ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=True)
+    assert json.loads(ran.stdout)["choices"][0]["message"]["content"]
