@@ -104,12 +104,23 @@ def serving(
             process.wait()
 
 
+@contextlib.contextmanager
+def serving_in(folder: Path) -> Iterator[Server]:
+    """Start it in an empty folder, with the key ``tests``, without limits; it may fetch from this machine."""
+    place = Workplace(folder, f"sqlite:///{folder / 'catalog.db'}")
+    place.config["api"] = {"rate_limit": PLENTY, "allow_hosts": ["127.0.0.1"]}
+    make_key(place, "tests")
+    with serving(place) as server:
+        yield server
+    place.engine.dispose()
+
+
 def make_key(place: Workplace, name: str, *arguments: str) -> str:
-    """Make a key as an operator does."""
+    """Make a key as an operator does; it is also in ``place.keys``."""
     made = place.enrich("keys", "create", name, "--json", *arguments)
     assert made.returncode == 0, made.stderr
-    key: str = json.loads(made.stdout)["key"]
-    return key
+    place.keys[name] = json.loads(made.stdout)["key"]
+    return place.keys[name]
 
 
 def picture(seed: int = 1, kind: str = "PNG") -> bytes:

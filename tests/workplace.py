@@ -63,6 +63,8 @@ class Workplace:
             "roots": [{"path": "inbox", "settle_seconds": 0}],
             "steps": {"light": {"plugin": "light"}},
         }
+        #: API keys that were made for it, by their name.
+        self.keys: dict[str, str] = {}
         self.plugin("light", LIGHT)
 
     def plugin(self, name: str, code: str) -> None:

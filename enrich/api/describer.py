@@ -79,7 +79,7 @@ _REQUEST = {
                         "description": "A URL, a data URI or base64.",
                     },
                     "prompt": {"type": ["string", "null"], "maxLength": _PROMPT_MAX},
-                    "lang": {"enum": ["en", "zh", "fr", "de", "es", "ja", "ko"], "default": "en"},
+                    "lang": {"enum": ["en", "zh", "fr", "de", "es", "ja", "ko", None], "default": "en"},
                 },
             },
             "example": {"image": "https://example.org/picture.jpg", "prompt": "What is shown?", "lang": "en"},
@@ -109,7 +109,7 @@ class _Fields(pydantic.BaseModel):
 
     image: str = pydantic.Field(min_length=1)
     prompt: str | None = pydantic.Field(None, max_length=_PROMPT_MAX)
-    lang: Literal["en", "zh", "fr", "de", "es", "ja", "ko"] = "en"
+    lang: Literal["en", "zh", "fr", "de", "es", "ja", "ko"] | None = None
 
 
 def add_routes(routes: Routes) -> None:
@@ -139,7 +139,7 @@ def describe(exchange: Exchange) -> Mapping[str, Any]:
         (picture,),
         prompt=prompt,
         length="long",
-        language=wanted.lang,
+        language=wanted.lang or "en",
         deadline=exchange.deadline,
         dialect=DESCRIBER.name,
         caller=caller,

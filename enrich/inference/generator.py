@@ -27,7 +27,7 @@ __all__ = ["ROWS_MAX", "Generator"]
 ROWS_MAX = 16
 #: While many wait, they are read in when this share of the rows is free: one alone would keep all
 #: others waiting until it has caught up.
-_FREE_SHARE = 1 / 4
+_FREE_SHARE = 1 / 2
 #: A cohort that was passed over so often has a turn, and from then on about every third run.
 _PATIENCE = 16
 
@@ -182,7 +182,7 @@ class Generator:
         with self._changed:
             for is_interactive in (True, False):
                 queue = [place for place in self._waiting if place.request.interactive is is_interactive]
-                group = self._fitting(queue, self._room(is_interactive), is_interactive=is_interactive)
+                group = self._fitting(queue, self._room(is_interactive))
                 if group:
                     self._waiting = [place for place in self._waiting if place not in group]
                     self._changed.notify_all()
@@ -194,9 +194,9 @@ class Generator:
         taken = sum(place.writing.rows for place in places if place.request.interactive is is_interactive)
         return self._rows_max - taken
 
-    def _fitting(self, queue: Sequence[Place], room: int, *, is_interactive: bool) -> list[Place]:
+    def _fitting(self, queue: Sequence[Place], room: int) -> list[Place]:
         fit_all = sum(place.writing.rows for place in queue) <= room
-        if not (is_interactive or fit_all or room >= self._rows_max * _FREE_SHARE):
+        if not (fit_all or room >= self._rows_max * _FREE_SHARE):
             return []
         group: list[Place] = []
         for place in queue:

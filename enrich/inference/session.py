@@ -240,6 +240,8 @@ def _session_options(runtime: Any, threads: int | None, *, keeps_memory: bool) -
     # A pattern is kept for every input shape ever seen.
     options.enable_mem_pattern = False
     options.enable_cpu_mem_arena = keeps_memory
+    # Between runs its threads would turn on the spot, on cores that decoding and answering need.
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
         options.intra_op_num_threads = threads
     return options

@@ -25,11 +25,9 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     folder = tmp_path_factory.mktemp("keyed")
     place = Workplace(folder, f"sqlite:///{folder / 'catalog.db'}")
     place.config["api"] = {"rate_limit": PLENTY}
-    place.keys = {  # type: ignore[attr-defined]  # carried along
-        "infer": make_key(place, "infer", "--scope", "infer"),
-        "read": make_key(place, "read", "--scope", "read"),
-        "hourly": make_key(place, "hourly", "--minute", "100", "--hour", "3"),
-    }
+    make_key(place, "infer", "--scope", "infer")
+    make_key(place, "read", "--scope", "read")
+    make_key(place, "hourly", "--minute", "100", "--hour", "3")
     with serving(place) as server:
         yield server
     place.engine.dispose()
@@ -37,7 +35,7 @@ def keyed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def keys(keyed: Server) -> dict[str, str]:
-    keys: dict[str, str] = keyed.place.keys  # type: ignore[attr-defined]  # as above
+    keys = keyed.place.keys
     return keys
 
 

@@ -43,13 +43,11 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "allow_hosts": ["127.0.0.1"],
         "cost": {"drawings-vlm": 0.25},
     }
-    place.keys = {  # type: ignore[attr-defined]  # carried along
-        "plenty": make_key(place, "plenty", "--minute", "100000", "--hour", "100000"),
-        "few": make_key(place, "few"),
-        "poor": make_key(place, "poor", "--minute", "1000", "--hour", "1000", "--credits", "0.5"),
-        "revoked": make_key(place, "revoked"),
-        "reader": make_key(place, "reader", "--scope", "read"),
-    }
+    make_key(place, "plenty", "--minute", "100000", "--hour", "100000")
+    make_key(place, "few")
+    make_key(place, "poor", "--minute", "1000", "--hour", "1000", "--credits", "0.5")
+    make_key(place, "revoked")
+    make_key(place, "reader", "--scope", "read")
     assert place.enrich("keys", "revoke", "revoked").returncode == 0
     with serving(place, "--log-format", "json") as server:
         yield server
@@ -58,8 +56,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def keys(server: Server) -> dict[str, str]:
-    keys: dict[str, str] = server.place.keys  # type: ignore[attr-defined]  # as above
-    return keys
+    return server.place.keys
 
 
 def refused(server: Server, key: str | None, body: Any, status: int, code: int) -> dict[str, Any]:
@@ -90,6 +87,12 @@ def test_a_picture_is_described(server: Server, keys: dict[str, str], host: Host
 def test_a_prompt_is_answered_whatever_the_format(server: Server, keys: dict[str, str], kind: str) -> None:
     body = {"image": data_uri(picture(3, kind)), "prompt": "How many shapes are there?", "lang": "en"}
     assert server.post(PATH, keys["plenty"], json=body).json()["data"]["content"]
+
+
+def test_a_language_of_null_is_english(server: Server, keys: dict[str, str]) -> None:
+    body = {"image": data_uri(picture(3)), "lang": None}
+    answer = server.post(PATH, keys["plenty"], json=body)
+    assert (answer.status_code, answer.json()["code"]) == (200, 0)
 
 
 def test_1002_without_a_key(server: Server) -> None:

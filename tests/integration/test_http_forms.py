@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "allow_hosts": ["127.0.0.1"],
         "cost": {"drawings-vlm": 0.002},
     }
-    place.key = make_key(place, "forms")  # type: ignore[attr-defined]  # carried along
+    make_key(place, "forms")
     (folder / "picture.jpg").write_bytes(picture(3, "JPEG"))
     (folder / "PICTURE.WEBP").write_bytes(picture(3, "WEBP"))
     with serving(place) as server:
@@ -48,8 +48,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def key(server: Server) -> str:
-    key: str = server.place.key  # type: ignore[attr-defined]  # as above
-    return key
+    return server.place.keys["forms"]
 
 
 def curl(server: Server, path: str, *arguments: str) -> Any:

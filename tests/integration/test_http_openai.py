@@ -7,8 +7,7 @@ from typing import Any
 
 import openai
 import pytest
-from http_kit import PLENTY, Host, Server, data_uri, hosting, make_key, picture, serving
-from workplace import Workplace
+from http_kit import Host, Server, data_uri, hosting, picture, serving_in
 
 MODEL = "drawings-vlm"
 
@@ -22,19 +21,13 @@ def host() -> Iterator[Host]:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, host: Host) -> Iterator[Server]:
-    folder = tmp_path_factory.mktemp("openai")
-    place = Workplace(folder, f"sqlite:///{folder / 'catalog.db'}")
-    place.config["api"] = {"rate_limit": PLENTY, "allow_hosts": ["127.0.0.1"]}
-    place.key = make_key(place, "tests")  # type: ignore[attr-defined]  # carried along
-    with serving(place) as server:
+    with serving_in(tmp_path_factory.mktemp("openai")) as server:
         yield server
-    place.engine.dispose()
 
 
 @pytest.fixture(scope="module")
 def key(server: Server) -> str:
-    key: str = server.place.key  # type: ignore[attr-defined]  # as above
-    return key
+    return server.place.keys["tests"]
 
 
 @pytest.fixture

@@ -18,11 +18,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     place = Workplace(folder, f"sqlite:///{folder / 'catalog.db'}")
     place.draw("inbox.png", (200, 10, 10))
     place.config["api"] = {"rate_limit": PLENTY}
-    place.keys = {  # type: ignore[attr-defined]  # carried along
-        "all": make_key(place, "all", "--scope", "infer", "--scope", "read"),
-        "one": make_key(place, "one", "--scope", "infer"),
-        "two": make_key(place, "two", "--scope", "infer"),
-    }
+    make_key(place, "all", "--scope", "infer", "--scope", "read")
+    make_key(place, "one", "--scope", "infer")
+    make_key(place, "two", "--scope", "infer")
     place.run()
     with serving(place) as server:
         yield server
@@ -31,8 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
 
 @pytest.fixture(scope="module")
 def keys(server: Server) -> dict[str, str]:
-    keys: dict[str, str] = server.place.keys  # type: ignore[attr-defined]  # as above
-    return keys
+    return server.place.keys
 
 
 def send(server: Server, key: str, seed: int) -> dict[str, object]:

@@ -45,7 +45,7 @@ def server(
     place = Workplace(folder, f"sqlite:///{folder / 'catalog.db'}")
     place.plugin("frail", FRAIL)
     place.config["api"] = {"rate_limit": PLENTY, "allow_hosts": ["127.0.0.1"]}
-    place.key = make_key(place, "tests")  # type: ignore[attr-defined]  # carried along
+    make_key(place, "tests")
     environment = {"ENRICH_WEBHOOK_SECRET": SECRET}
     with serving(place, "-vv", "--log-format", request.param, environment=environment) as server:
         yield server
@@ -90,7 +90,7 @@ def ask_in_every_way(server: Server, host: Host, key: str) -> None:
 
 @pytest.mark.timeout(300)
 def test_no_secret_is_in_a_log(server: Server, host: Host) -> None:
-    key: str = server.place.key  # type: ignore[attr-defined]  # as above
+    key = server.place.keys["tests"]
     ask_in_every_way(server, host, key)
     process: Any = server.process
     tried = "SELECT count(*) FROM deliveries WHERE attempts > 0"
@@ -105,7 +105,7 @@ def test_no_secret_is_in_a_log(server: Server, host: Host) -> None:
 
 @pytest.mark.timeout(300)
 def test_no_client_writes_a_line_of_the_log(server: Server) -> None:
-    key: str = server.place.key  # type: ignore[attr-defined]  # as above
+    key = server.place.keys["tests"]
     forged = "2026-01-01 00:00:00,000 INFO enrich.http: forged"
     body = {"model": f"x\n{forged}", "messages": [{"role": "user", "content": "?"}]}
     server.post("/v1/chat/completions", key, json=body)

@@ -48,20 +48,20 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
         "cost": {"drawings-vlm": 0.0125},
         "sync_timeout_seconds": 8,
     }
-    place.keys = [make_key(place, "one"), make_key(place, "other")]  # type: ignore[attr-defined]  # carried along
+    make_key(place, "one")
+    make_key(place, "other")
     place.few = make_key(place, "few", "--minute", "2")  # type: ignore[attr-defined]  # as above
     with serving(place) as server:
         # The model is loaded by whoever asks first, and that takes longer than a request waits here.
         body = {"image": data_uri(picture(3))}
-        assert server.post("/api/v1/generate_content", place.keys[0], json=body).status_code == 200  # type: ignore[attr-defined]  # as above
+        assert server.post("/api/v1/generate_content", place.keys["one"], json=body).status_code == 200
         yield server
     place.engine.dispose()
 
 
 @pytest.fixture(scope="module")
 def key(server: Server) -> str:
-    key: str = server.place.keys[0]  # type: ignore[attr-defined]  # as above
-    return key
+    return server.place.keys["one"]
 
 
 def task(**fields: Any) -> dict[str, Any]:
@@ -121,7 +121,7 @@ def test_every_form_of_a_picture_gives_the_same(server: Server, key: str, host: 
 
 
 def test_an_upload_is_its_keys_alone(server: Server, key: str) -> None:
-    other: str = server.place.keys[1]  # type: ignore[attr-defined]  # as above
+    other = server.place.keys["other"]
     (sent,) = run(
         server, key, {"taskType": "imageUpload", "taskUUID": str(uuid.uuid4()), "image": data_uri(picture(3))}
     )["data"]
@@ -173,7 +173,7 @@ def test_another_body_under_the_same_uuid_is_an_error(server: Server, key: str) 
     assert said["data"] == []
     assert said["errors"][0]["code"] == "duplicateTaskUUID"
     assert said["errors"][0]["taskUUID"] == asked["taskUUID"]
-    other: str = server.place.keys[1]  # type: ignore[attr-defined]  # as above
+    other = server.place.keys["other"]
     assert run(server, other, {**asked, "prompt": "What is in this picture?"})["data"]
 
 
@@ -268,7 +268,7 @@ def test_async_tasks_are_acknowledged_and_asked_for(server: Server, key: str) ->
 def test_nobody_hears_of_anothers_task(server: Server, key: str) -> None:
     asked = task()
     run(server, key, asked)
-    other: str = server.place.keys[1]  # type: ignore[attr-defined]  # as above
+    other = server.place.keys["other"]
     said = run(server, other, {"taskType": "getResponse", "taskUUID": asked["taskUUID"]})
     assert said["errors"][0]["code"] == "notFound"
 
