@@ -48,16 +48,29 @@ training/.venv/.parity: constraints-export.txt pyproject.toml
 	@training/.venv/bin/python -m pip install -q --disable-pip-version-check -c constraints-export.txt pytest pytest-timeout -e .
 	@touch $@
 
-PARITY := PYTHONPATH=training:tests PYTHONHASHSEED=0 HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES= training/.venv/bin/python
+# The newer architectures need transformers 5, which optimum does not take.
+training/.venv5/.parity: constraints-export5.txt pyproject.toml
+	@test -x training/.venv5/bin/python || $(PYTHON) -m venv training/.venv5
+	@training/.venv5/bin/python -m pip install -q --disable-pip-version-check -c constraints-export5.txt torch
+	@training/.venv5/bin/python -m pip install -q --disable-pip-version-check -c constraints-export5.txt transformers onnx onnxruntime onnxscript pillow pytest pytest-timeout -e .
+	@touch $@
 
-parity: training/.venv/.parity ## Our numbers against the reference implementations (own environment, torch)
-	@$(PARITY) -m pytest -p no:cacheprovider -W default tests/parity $(ARGS)
+ALONE := PYTHONHASHSEED=0 HF_HUB_OFFLINE=1 CUDA_VISIBLE_DEVICES=
+PARITY := PYTHONPATH=training:tests $(ALONE) training/.venv/bin/python
+PARITY5 := PYTHONPATH=tests $(ALONE) training/.venv5/bin/python
 
-references: training/.venv/.parity ## Record tests/references anew (own environment, torch)
+parity: .venv/.dev training/.venv/.parity training/.venv5/.parity ## Our numbers against the reference implementations (own environments, torch)
+	@$(PARITY) -m pytest -p no:cacheprovider -W default tests/parity/test_fresh.py $(ARGS)
+	@$(PARITY5) -m pytest -p no:cacheprovider -W default tests/parity/vlm $(ARGS)
+	@ENRICH_EXPORT_PYTHON_OPTIMUM=$(CURDIR)/training/.venv/bin/python ENRICH_EXPORT_PYTHON_TORCH=$(CURDIR)/training/.venv5/bin/python \
+		$(BIN)/python -m pytest -p no:cacheprovider tests/integration/test_models_export.py $(ARGS)
+
+references: training/.venv/.parity training/.venv5/.parity ## Record tests/references anew (own environments, torch)
 	@$(PARITY) -W ignore -m parity.record
+	@$(PARITY5) -W ignore -m parity.vlm.record
 
 training: ## Train and export the drawings models again (own environment, torch, minutes)
 	@PYTHON=$(PYTHON) training/make
 
 clean: ## Remove what the other targets made
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache training/.venv training/out
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache training/.venv training/.venv5 training/out

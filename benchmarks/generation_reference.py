@@ -18,8 +18,9 @@ import transformers
 
 def export(folder: Path) -> None:
     """Write torch weights and graphs; the configuration is that of the published ViT + GPT-2 captioners."""
-    sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "training"))
-    from export import export_vision_writer, export_with_optimum
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from enrich.exporters.optimum import export_with_optimum
+    from enrich.exporters.vision_writer import export_vision_writer
 
     torch.manual_seed(0)
     # Wider than a new model's, so that no token is a matter of rounding.

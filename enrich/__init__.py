@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from enrich.errors import EnrichError
     from enrich.hookspecs import each, hookimpl
+    from enrich.modelname import ModelName
     from enrich.prompts import PromptTemplate
     from enrich.questions import Questions
     from enrich.types import (
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
         Caption,
         Context,
         Decoding,
+        Detection,
         Embedding,
         Generated,
         Outbox,
@@ -36,6 +38,7 @@ if TYPE_CHECKING:
         Statement,
         Tag,
         TextLine,
+        Turn,
         Webhook,
     )
 
@@ -45,9 +48,11 @@ __all__ = [
     "Caption",
     "Context",
     "Decoding",
+    "Detection",
     "Embedding",
     "EnrichError",
     "Generated",
+    "ModelName",
     "Outbox",
     "PromptTemplate",
     "Question",
@@ -58,6 +63,7 @@ __all__ = [
     "Statement",
     "Tag",
     "TextLine",
+    "Turn",
     "Webhook",
     "__version__",
     "each",
@@ -68,6 +74,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "EnrichError": "errors",
+    "ModelName": "modelname",
     "PromptTemplate": "prompts",
     "Questions": "questions",
     "each": "hookspecs",

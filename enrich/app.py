@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Literal
 
 from enrich.errors import ConfigError, FileError, PluginMissing, UsageError
 from enrich.host import BoundStep, Filters, Host, discovery
+from enrich.recycling import Recycling
 from enrich.settings import Root, Settings
-from enrich.types import Rendition
+from enrich.types import ModelHandle, Rendition
 
 if TYPE_CHECKING:
     import sqlalchemy as sa
@@ -121,16 +122,25 @@ def read_rendition(settings: Settings, host: Host, path: Path, size_px: int) -> 
 def open_store(settings: Settings) -> ModelStore:
     """Return the model store: the user's models and the bundled ones."""
     import enrich.drawings
+    from enrich.hub import listed
     from enrich.inference import ModelStore
 
-    return ModelStore(settings.models_dir, Path(enrich.drawings.__file__).parent / "models")
+    bundled = Path(enrich.drawings.__file__).parent / "models"
+    return ModelStore(settings.models_dir, bundled, resolve=listed.resolve, advice=listed.advice)
 
 
-def open_models(settings: Settings) -> Models:
-    """Return the model store's models, ready to be loaded."""
+def open_models(settings: Settings, recycling: Recycling | None = None) -> Models:
+    """Return the model store's models, ready to be loaded; ``recycling`` is asked if their memory stays."""
     from enrich.inference import Models
 
-    return Models(open_store(settings), device=settings.device)
+    return Models(
+        open_store(settings),
+        device=settings.device,
+        providers=settings.providers,
+        unload_after_seconds=settings.unload_after_seconds,
+        recycle_above_mb=settings.recycle_above_mb,
+        on_kept=(lambda: None) if recycling is None else recycling.ask,
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +152,7 @@ class App:
     host: Host
     models: Models | None
     steps: tuple[BoundStep, ...]
+    recycling: Recycling | None = None
 
     def run(
         self,
@@ -181,6 +192,10 @@ class App:
         targets = [Target(Root(path=root), path, is_forced=True) for root, path in failed]
         return self._pass("retry", targets, stop, tick)
 
+    def comes_back(self) -> bool:
+        """Tell whether the daemon starts anew after its end."""
+        return self.recycling is not None and self.recycling.is_due()
+
     def close(self) -> None:
         """Let go of models and connections."""
         if self.models is not None:
@@ -211,6 +226,8 @@ class App:
             stop=stop,
             on_ready=on_ready,
             on_stuck=on_stuck,
+            comes_back=self.comes_back,
+            numbers=(lambda: {}) if self.models is None else self.models.numbers,
         )
 
     def _pass(
@@ -243,8 +260,8 @@ class App:
         return Root(path=path if os.path.isdir(path) else path.parent)  # is_dir() may raise
 
 
-def build(settings: Settings, *, bundled_only: bool = False) -> App:
-    """Put everything together that works on the catalog.
+def build(settings: Settings, *, bundled_only: bool = False, recycling: Recycling | None = None) -> App:
+    """Put everything together that works on the catalog; a daemon can be recycled.
 
     Raises
     ------
@@ -256,14 +273,19 @@ def build(settings: Settings, *, bundled_only: bool = False) -> App:
     if not settings.steps:
         raise ConfigError("steps: none is configured; `enrich init` writes a config.yaml with some")
     host = load_plugins(settings, bundled_only=bundled_only)
-    # Steps without models need no runtime, and do not wait for its import.
-    configured = (*settings.steps.values(), *settings.filters.values())
-    models = open_models(settings) if any(step.model for step in configured) else None
-    host.filters = Filters.bind(host, settings.filters, models.open if models else None)
+    models: Models | None = None
+
+    def open_model(name: str) -> ModelHandle:
+        # Steps without models need no runtime, and do not wait for its import.
+        nonlocal models
+        models = models or open_models(settings, recycling)
+        return models.open(name)
+
+    host.filters = Filters.bind(host, settings.filters, open_model)
     steps: list[BoundStep] = []
     for name, step in settings.steps.items():
-        steps.append(host.bind(name, step, models.open if models else None, steps))
-    return App(settings, open_catalog(settings), host, models, tuple(steps))
+        steps.append(host.bind(name, step, open_model, steps))
+    return App(settings, open_catalog(settings), host, models, tuple(steps), recycling)
 
 
 def _absolute(path: Path) -> Path:

@@ -23,7 +23,9 @@
     ├── ModelError                 a model did not do its part
     │   ├── ManifestError          its manifest or files are wrong
     │   ├── ProviderError          the asked execution provider is not in use
-    │   └── InferenceError         ONNX Runtime refused a run
+    │   ├── InferenceError         ONNX Runtime refused a run
+    │   ├── StoreError             the model store cannot be written
+    │   └── ConversionRefused      an export or a smaller form does not say what its original says
     ├── CatalogError               the database refused something
     │   ├── CatalogBusy            locked, restarting or unreachable  retryable
     │   └── QueryError             a user's SQL statement is wrong or refused
@@ -48,6 +50,7 @@ __all__ = [
     "CatalogError",
     "CatalogMissing",
     "ConfigError",
+    "ConversionRefused",
     "DecoderMissing",
     "EmptyFile",
     "EnrichError",
@@ -74,6 +77,7 @@ __all__ = [
     "PluginMissing",
     "ProviderError",
     "QueryError",
+    "StoreError",
     "UsageError",
 ]
 
@@ -221,6 +225,7 @@ class ManifestError(ModelError):
     """A model's manifest, or a file it names, is wrong."""
 
     kind = "manifest"
+    exit_code = 3
 
 
 class ProviderError(ModelError):
@@ -234,6 +239,18 @@ class InferenceError(ModelError):
     """ONNX Runtime refused a run."""
 
     kind = "inference"
+
+
+class StoreError(ModelError):
+    """The model store has no room, or may not be written."""
+
+    kind = "store"
+
+
+class ConversionRefused(ModelError):
+    """A model cannot be exported or quantised, or what came out does not say what its original says."""
+
+    kind = "conversion"
 
 
 class CatalogError(EnrichError):

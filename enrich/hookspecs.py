@@ -8,21 +8,23 @@ listed; it may not take others. Beside its hooks a plugin may have these attribu
 ``Options``
     A pydantic model of the options its steps may set in config.yaml. Without it a step
     has none. Options named ``lang`` and ``length`` are also ``context.language`` and
-    ``context.length``; one of the type ``enrich.PromptTemplate`` may have placeholders; the
+    ``context.length``; one of the type ``enrich.PromptTemplate`` may have placeholders; one of the
+    type ``enrich.ModelName`` names a further model, which is ``context.models[name]``; the
     ``questions`` of ``enrich_answer`` are of the type ``enrich.Questions``.
 ``revision``
     A string, ``"1"`` unless given. Change it when the plugin says something else of the same
     picture: what it said before becomes stale.
 ``size_px``
-    The longest edge, in pixels, of the renditions it wants; a step's ``size_px`` goes before it.
+    The longest edge, in pixels, of the renditions it wants. What its model makes use of goes before it
+    where that is more, and a step's ``size_px`` in any case.
 ``needs_model``
     True if its steps must name a model.
 ``requires``
     A function without arguments, called before a step starts; it raises ``ExtraMissing`` where a
     Python package is not installed.
 ``check``
-    A function of ``options`` and ``model``, called before a step starts; it raises
-    ``UsageError`` where the model cannot do what the options ask of it.
+    A function of ``options`` and ``model``, and of ``models`` if it likes, called before a step
+    starts; it raises ``UsageError`` where a model cannot do what the options ask of it.
 
 The host SHALL
     call a hook of one plugin at a time per batch, never the same rendition twice at once for a step;

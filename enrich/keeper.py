@@ -96,7 +96,7 @@ class Keeper:
         self._is_limit_said = False
         self._is_renewed = False
         self._short_scans = 0
-        self._surplus = self._surplus_at_start = 0  # watches of folders that no scan comes to
+        self._surplus = self._usual_surplus = 0  # watches of folders that no scan comes to
 
     @property
     def is_alive(self) -> bool:
@@ -219,8 +219,9 @@ class Keeper:
         is_short = watches < self._lookout.folders or is_limit_reached(self.root.path)
         self._short_scans = self._short_scans + 1 if is_short else 0
         self._surplus = watches - self._lookout.folders
-        if is_first:
-            self._surplus_at_start = max(0, self._surplus)
+        # The least of all scans: while folders are made, the first one may find too many.
+        surplus = max(0, self._surplus)
+        self._usual_surplus = surplus if is_first else min(surplus, self._usual_surplus)
         return watches
 
     def _rescan_seconds(self, watches: int | None) -> float:
@@ -251,7 +252,7 @@ class Keeper:
         Watchdog follows a link to a folder only at its start, and never lets go of a folder that was
         moved out of the root.
         """
-        left_behind = self._surplus - 2 * self._surplus_at_start
+        left_behind = self._surplus - 2 * self._usual_surplus
         is_linked = self.root.follow_symlinks and self._short_scans >= 2
         return left_behind > MAX_LEFT_BEHIND or (is_linked and not self._is_renewed)
 

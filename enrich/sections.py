@@ -1,4 +1,7 @@
-"""The sections of config.yaml that other processes talk through; ``settings`` has the rest."""
+"""Sections of config.yaml: what other processes talk through, and where models run.
+
+``settings`` has the rest.
+"""
 
 from __future__ import annotations
 
@@ -7,7 +10,17 @@ from typing import Annotated, Literal
 
 import pydantic
 
-__all__ = ["LONGEST_SECONDS", "Api", "RateLimit", "Section", "Webhook"]
+__all__ = [
+    "LONGEST_SECONDS",
+    "Api",
+    "Cuda",
+    "OpenVino",
+    "Providers",
+    "RateLimit",
+    "Section",
+    "TensorRt",
+    "Webhook",
+]
 
 #: A year; what waits cannot be told to wait without end.
 LONGEST_SECONDS = 366 * 86_400
@@ -74,3 +87,49 @@ class Webhook(Section):
         ("annotated",), min_length=1, description="What of: new assets, steps that were done, or both."
     )
     steps: tuple[str, ...] = pydantic.Field((), description="Of which steps; of all if empty.")
+
+
+class Cuda(Section):
+    """How models run on an NVIDIA device."""
+
+    memory_limit_bytes: int | None = pydantic.Field(
+        None, ge=2**20, description="What each graph may take of the device's memory; all of it unless set."
+    )
+    tf32: bool = pydantic.Field(
+        False, description="Let it multiply float32 by 10 bits of the fraction: faster, and less exact."
+    )
+
+
+class OpenVino(Section):
+    """How models run through OpenVINO."""
+
+    device_type: str = pydantic.Field(
+        "CPU",
+        pattern=r"^(CPU|GPU(\.\d+)?|NPU)$",
+        description="Which device of Intel's: CPU, GPU, GPU.N or NPU.",
+    )
+    precision: Literal["f32", "bf16", "f16"] = pydantic.Field(
+        "f32", description="What it computes in: f32, bf16 or f16; less is faster where the hardware has it."
+    )
+
+
+class TensorRt(Section):
+    """Whether NVIDIA's TensorRT runs what it can, and CUDA the rest."""
+
+    enabled: bool = pydantic.Field(False, description="Use it wherever the device is cuda.")
+    fp16: bool = pydantic.Field(False, description="Let it compute in 16 bits.")
+    cache_dir: Path | None = pydantic.Field(
+        None, description="Where the engines it builds are kept; built anew at each start unless set."
+    )
+
+
+class Providers(Section):
+    """Options of the places where models run; a place that is not used takes no notice of its own."""
+
+    cuda: Cuda = pydantic.Field({}, validate_default=True, description="How models run on an NVIDIA device.")
+    openvino: OpenVino = pydantic.Field(
+        {}, validate_default=True, description="How models run through OpenVINO."
+    )
+    tensorrt: TensorRt = pydantic.Field(
+        {}, validate_default=True, description="Whether TensorRT runs what it can, and CUDA the rest."
+    )

@@ -19,7 +19,7 @@ from enrich import configfile
 from enrich.configfile import Lines
 from enrich.errors import ConfigError
 from enrich.sections import LONGEST_SECONDS as _LONGEST_SECONDS
-from enrich.sections import Api, Webhook
+from enrich.sections import Api, Providers, Webhook
 from enrich.sections import Section as _Section
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ CONFIG_NAME = "config.yaml"
 
 _PREFIX = "ENRICH_"
 
-_SECTIONS = ("api", "filters", "metrics", "plugin_dirs", "roots", "steps", "webhooks")
+_SECTIONS = ("api", "filters", "metrics", "plugin_dirs", "providers", "roots", "steps", "webhooks")
 
 _STEP_NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,62}$"
 
@@ -74,7 +74,10 @@ class Step(_Section):
         "first", description="Which pages of a file are looked at."
     )
     size_px: int | None = pydantic.Field(
-        None, ge=16, le=16384, description="The longest edge of the renditions; the plugin's wish if not set."
+        None,
+        ge=16,
+        le=16384,
+        description="The longest edge of the renditions; the plugin's wish, or its model's, if not set.",
     )
 
     _folder: Path = pydantic.PrivateAttr(default_factory=Path)
@@ -113,6 +116,20 @@ class Settings(pydantic_settings.BaseSettings):
         "auto",
         pattern=r"^(auto|cpu|openvino|cuda(:\d+)?)$",
         description="Where models run: auto, cpu, openvino, cuda or cuda:N; all but auto strict.",
+    )
+    providers: Providers = pydantic.Field(
+        {}, validate_default=True, description="Options of cuda, openvino and TensorRT."
+    )
+    unload_after_seconds: float = pydantic.Field(
+        0,
+        ge=0,
+        le=_LONGEST_SECONDS,
+        description="A model that nobody asked for so long leaves the memory until it is asked; 0: never.",
+    )
+    recycle_above_mb: float | None = pydantic.Field(
+        None,
+        ge=1,
+        description="Start anew if unloading all models leaves so much more memory in use than before them.",
     )
     plugin_dirs: tuple[Path, ...] = pydantic.Field((), description="Folders of loose plugin files.")
     max_attempts: int = pydantic.Field(
@@ -230,6 +247,10 @@ def _anchor(values: dict[str, Any], folder: Path) -> None:
     metrics = values.get("metrics")
     if isinstance(metrics, dict) and isinstance(metrics.get("file"), str):
         metrics["file"] = _anchor_path(metrics["file"], folder)
+    providers = values.get("providers")
+    tensorrt = providers.get("tensorrt") if isinstance(providers, dict) else None
+    if isinstance(tensorrt, dict) and isinstance(tensorrt.get("cache_dir"), str):
+        tensorrt["cache_dir"] = _anchor_path(tensorrt["cache_dir"], folder)
     for root in values["roots"] if isinstance(values.get("roots"), list) else ():
         if isinstance(root, dict) and isinstance(root.get("path"), str):
             root["path"] = _anchor_path(root["path"], folder)
@@ -249,11 +270,15 @@ def _anchor_url(url: str, folder: Path) -> str:
 
 def _absolute(settings: Settings, folder: Path) -> Settings:
     file = settings.metrics.file and _anchor_path(settings.metrics.file, folder)
+    tensorrt = settings.providers.tensorrt
+    cache_dir = tensorrt.cache_dir and _anchor_path(tensorrt.cache_dir, folder)
+    tensorrt = tensorrt.model_copy(update={"cache_dir": cache_dir})
     return settings.model_copy(
         update={
             "catalog": _anchor_url(settings.catalog, folder),
             "models_dir": _anchor_path(settings.models_dir, folder),
             "metrics": settings.metrics.model_copy(update={"file": file}),
+            "providers": settings.providers.model_copy(update={"tensorrt": tensorrt}),
             "api": settings.api.model_copy(
                 update={"uploads_dir": _anchor_path(settings.api.uploads_dir, folder)}
             ),

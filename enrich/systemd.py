@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import MutableMapping
+import time
+from collections.abc import Callable, MutableMapping
 
 __all__ = ["Notifier"]
 
@@ -28,15 +29,26 @@ class Notifier:
         The socket, a path or ``@`` and an abstract name; None where there is no service manager.
     ping_seconds : float or None
         How often ``ping`` is to be called; None where nobody waits for it.
+    comes_back : callable
+        Whether the process starts anew after its end.
     """
 
-    def __init__(self, address: str | None, ping_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        address: str | None,
+        ping_seconds: float | None = None,
+        *,
+        comes_back: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._address = address
+        self._comes_back = comes_back
         self._is_heard = True
         self.ping_seconds = ping_seconds
 
     @classmethod
-    def from_environment(cls, environ: MutableMapping[str, str]) -> Notifier:
+    def from_environment(
+        cls, environ: MutableMapping[str, str], *, comes_back: Callable[[], bool] = lambda: False
+    ) -> Notifier:
         """Return the notifier that the environment names, and take its variables away.
 
         A child that inherited them would speak for this process.
@@ -47,7 +59,7 @@ class Notifier:
             return cls(None)
         is_watched = usec.isdecimal() and int(usec) > 0 and pid in ("", str(os.getpid()))
         # Half the time systemd waits. Source: sd_watchdog_enabled(3).
-        return cls(address, int(usec) / 2_000_000 if is_watched else None)
+        return cls(address, int(usec) / 2_000_000 if is_watched else None, comes_back=comes_back)
 
     def ready(self, status: str) -> None:
         """Say that the start is over, and what is being done."""
@@ -58,9 +70,15 @@ class Notifier:
         self._send(_status(text))
 
     def stopping(self, extend_seconds: float = 0) -> None:
-        """Say that the end has begun, and that it may take ``extend_seconds`` whatever the unit says."""
+        """Say that the end has begun, and that it may take ``extend_seconds`` whatever the unit says.
+
+        A process that comes back says that it reloads: it is not to be waited for until it is gone.
+        """
         extend = [f"EXTEND_TIMEOUT_USEC={extend_seconds * 1_000_000:.0f}"] if extend_seconds else []
-        self._send("STOPPING=1", *extend)
+        if self._comes_back():
+            self._send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}", *extend)
+        else:
+            self._send("STOPPING=1", *extend)
 
     def ping(self) -> None:
         """Say that the process is alive; call it every ``ping_seconds`` from where a hang would show."""

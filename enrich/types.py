@@ -26,6 +26,7 @@ __all__ = [
     "Caption",
     "Context",
     "Decoding",
+    "Detection",
     "Embedding",
     "Generated",
     "ModelHandle",
@@ -38,6 +39,7 @@ __all__ = [
     "Statement",
     "Tag",
     "TextLine",
+    "Turn",
     "Webhook",
 ]
 
@@ -87,7 +89,7 @@ class AgeGroup:
     Parameters
     ----------
     label : str
-        The group as the model names it (``"21-44"``).
+        The group as the model names it (``"21-44"``), without what else it says of the person.
     low_years, high_years : int or None
         The group as an interval, both ends included; None where it is open.
     confidence : float or None
@@ -118,6 +120,15 @@ class TextLine:
     text: str
     confidence: float | None = None
     region: Region | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A thing that a detector found, and where."""
+
+    name: str
+    confidence: float
+    region: Region
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,6 +221,22 @@ class Rendition:
         return PIL.Image.fromarray(self.pixels)
 
 
+@dataclass(frozen=True, eq=False, slots=True)
+class Turn:
+    """One message of a conversation.
+
+    Parameters
+    ----------
+    role : {"system", "user", "assistant"}
+        Who says it.
+    content : tuple of str or Rendition
+        Words and pictures, in the order in which they stand.
+    """
+
+    role: Literal["system", "user", "assistant"]
+    content: tuple[str | Rendition, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Decoding:
     """How a model chooses its words; the defaults are greedy and say the same each time.
@@ -218,8 +245,8 @@ class Decoding:
     ----------
     max_tokens : int or None
         At most so many tokens are made; None: the model's own budget.
-    beams : int
-        Sequences kept in beam search; 1 is none.
+    beams : int or None
+        Sequences kept in beam search; 1 is none. None: as many as the model's own files say, mostly 1.
     temperature : float
         0: the likeliest token each time; else logits are divided by it and a token is drawn.
     top_k : int
@@ -232,16 +259,20 @@ class Decoding:
         Where drawing starts; None: anywhere.
     stop : tuple of str
         Texts that end the generation; they are not part of it.
+    choices : tuple of str
+        Nothing but one of these is written, the likeliest; its confidence is its share among them.
+        Empty: anything may be written.
     """
 
     max_tokens: int | None = None
-    beams: int = 1
+    beams: int | None = None
     temperature: float = 0.0
     top_k: int = 0
     top_p: float = 1.0
     repetition_penalty: float = 1.0
     seed: int | None = None
     stop: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,6 +353,36 @@ class ModelHandle(Protocol):
         """
         ...
 
+    def detect(self, renditions: Sequence[Rendition]) -> Sequence[Sequence[Detection]]:
+        """Find things in each rendition, the surest first.
+
+        Raises
+        ------
+        UsageError, InferenceError
+            As ``predict`` does. Not retryable.
+        """
+        ...
+
+    def read(self, renditions: Sequence[Rendition]) -> Sequence[Sequence[TextLine]]:
+        """Read the text in each rendition, line by line.
+
+        Raises
+        ------
+        UsageError, InferenceError
+            As ``predict`` does. Not retryable.
+        """
+        ...
+
+    def measure(self, renditions: Sequence[Rendition]) -> Sequence[float]:
+        """Return the number that a regressor says of each rendition: the age in years.
+
+        Raises
+        ------
+        UsageError, InferenceError
+            As ``predict`` does. Not retryable.
+        """
+        ...
+
     def caption_prompt(self, length: str | None, language: str | None) -> str:
         """Return the prompt that asks this model for a caption; None means its own default.
 
@@ -371,6 +432,27 @@ class ModelHandle(Protocol):
             Called with an index and a piece of text as it is made, from the model's thread.
         cancel : threading.Event or None
             Set when nobody wants the result any more: the texts leave their batch.
+
+        Raises
+        ------
+        UsageError, InferenceError
+            As ``predict`` does. Not retryable.
+        """
+        ...
+
+    def converse(
+        self,
+        conversations: Sequence[Sequence[Turn]],
+        decoding: Decoding = ...,
+        *,
+        deadline: float | None = None,
+        interactive: bool = False,
+        on_text: Callable[[int, str], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Sequence[Generated]:
+        """Say what comes next in each conversation, whose turns may hold several pictures.
+
+        The parameters are those of ``generate``.
 
         Raises
         ------
@@ -455,6 +537,8 @@ class Context:
         The ``time.monotonic()`` instant after which the result is no longer wanted.
     log : logging.Logger
         Messages here carry the step and plugin.
+    models : mapping of str to ModelHandle
+        Further models, by the names in the options of the type ``ModelName``.
     """
 
     step: str
@@ -465,3 +549,4 @@ class Context:
     length: str | None
     deadline: float | None
     log: logging.Logger
+    models: Mapping[str, ModelHandle] = field(default_factory=dict)

@@ -45,8 +45,13 @@ def watch(
     stop: threading.Event,
     on_ready: Callable[[], None],
     on_stuck: Callable[[], None],
+    comes_back: Callable[[], bool] = lambda: False,
+    numbers: Callable[[], Mapping[str, float]] = dict,
 ) -> None:
     """Look after the roots until ``stop`` is set, then drain; ``on_stuck`` is called if that took too long.
+
+    ``comes_back`` tells whether the process starts anew after that, ``numbers`` are more ones of the process
+    for the metrics.
 
     Raises
     ------
@@ -65,7 +70,7 @@ def watch(
     ).start()
     with (
         contextlib.ExitStack() as stack,
-        contextlib.closing(Metrics(lambda: _numbers(engine, parts))) as metrics,
+        contextlib.closing(Metrics(lambda: _numbers(engine, parts, numbers))) as metrics,
         assemble(
             settings, engine, host, steps, kind="watch", listeners=listeners, given_up=given_up
         ) as parts,
@@ -83,7 +88,7 @@ def watch(
                 lambda ids: _miss(parts, ids),
                 seconds,
             ),
-            notifier=Notifier.from_environment(os.environ),
+            notifier=Notifier.from_environment(os.environ, comes_back=comes_back),
             drain_seconds=settings.drain_seconds,
             write_metrics=None if file is None else lambda: metrics.write(file),
         )
@@ -145,9 +150,11 @@ def _miss(parts: Parts, file_ids: list[int]) -> int:
     return parts.writer.write(lambda connection: files.mark_missing(connection, file_ids, _now()))
 
 
-def _numbers(engine: sa.Engine, parts: Parts) -> Mapping[str, Any]:
+def _numbers(
+    engine: sa.Engine, parts: Parts, numbers: Callable[[], Mapping[str, float]]
+) -> Mapping[str, Any]:
     """Return what the metrics say; the catalog's part is None while it does not answer."""
-    process = {"intake_candidates": parts.intake.pending}
+    process = {"intake_candidates": parts.intake.pending, **numbers()}
     try:
         return {"status": report.status(engine), "process": process}
     except CatalogError:

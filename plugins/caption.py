@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -9,8 +10,10 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 import enrich
-from enrich.errors import UsageError
+from enrich.errors import InferenceError, UsageError
+from enrich.languages import INSTRUCTIONS, Languages
 from enrich.prompts import PromptTemplate
+from enrich.replies import trim_opening
 
 __all__ = ["Options", "check", "enrich_caption", "needs_model", "revision", "size_px"]
 
@@ -22,6 +25,10 @@ needs_model = True
 
 # Of prompts in the user's own words; for its own prompts a model knows better.
 _TOKENS = {"short": 24, "normal": 48, "long": 96, "alt_text": 40}
+
+#: A model that wrote in another language is asked again with words drawn.
+_SECOND_TEMPERATURE = 0.7
+_languages = Languages()
 
 _LABEL = re.compile(r"^(?:alt(?:ernative)?[ -]?text|caption|description)\s*:\s*", re.IGNORECASE)
 # What stock sites and assistants put behind a sentence, and no one who cannot see needs to hear.
@@ -50,7 +57,21 @@ class Options(pydantic.BaseModel):
     prompt: PromptTemplate | None = pydantic.Field(
         None, description="Your own words to ask the model with; they may have placeholders."
     )
-    beams: int = pydantic.Field(1, ge=1, le=16, description="Sequences kept in beam search; 1 is none.")
+    trim: bool = pydantic.Field(
+        False, description='Leave out what comes before the picture: "This image shows ...".'
+    )
+    # It changes no caption, so that it makes none stale.
+    check_lang: bool = pydantic.Field(
+        True,
+        exclude=True,
+        description="Ask a model of several languages once more where it wrote in another; then fail.",
+    )
+    beams: int | None = pydantic.Field(
+        None,
+        ge=1,
+        le=16,
+        description="Sequences kept in beam search, 1 is none; as many as the model's own files say.",
+    )
     temperature: float = pydantic.Field(
         0.0, ge=0, le=5, description="0: the likeliest word each time; above, words are drawn."
     )
@@ -76,7 +97,7 @@ class Options(pydantic.BaseModel):
 
     @pydantic.model_validator(mode="after")
     def _choose_one_way(self) -> Options:
-        if self.beams > 1 and self.temperature > 0:
+        if self.beams is not None and self.beams > 1 and self.temperature > 0:
             raise ValueError("beams and temperature exclude each other: beam search draws no words")
         return self
 
@@ -110,7 +131,7 @@ def enrich_caption(
     UsageError
         A prompt is too long for the model. Not retryable.
     InferenceError
-        The model failed, or the deadline passed. Not retryable.
+        The model failed, or wrote in another language twice; or the deadline passed. Not retryable.
     """
     model, options = context.model, context.options
     assert model is not None  # needs_model
@@ -118,8 +139,47 @@ def enrich_caption(
         _prompt(context, rendition, said)
         for rendition, said in zip(renditions, context.annotations, strict=True)
     ]
-    written = model.generate(renditions, prompts, _decoding(options), deadline=context.deadline)
+    written = list(model.generate(renditions, prompts, _decoding(options), deadline=context.deadline))
+    wrong = [index for index, one in enumerate(written) if not _fits(one, context)]
+    if wrong:
+        again = _ask_again(
+            [renditions[index] for index in wrong], [prompts[index] for index in wrong], context
+        )
+        for index, one in zip(wrong, again, strict=True):
+            written[index] = one
     return [_caption(one, context) for one in written]
+
+
+def _fits(written: enrich.Generated, context: enrich.Context) -> bool:
+    """Tell whether a text may be in the language that was asked for, of a model that knows several."""
+    if not context.options.check_lang or context.language is None:
+        return True
+    is_one_of_many = len(getattr(context.model, "languages", ())) > 1
+    return not is_one_of_many or _languages.fits(written.text, context.language)
+
+
+def _ask_again(
+    renditions: Sequence[enrich.Rendition], prompts: Sequence[str], context: enrich.Context
+) -> Sequence[enrich.Generated]:
+    model, options, language = context.model, context.options, context.language or ""
+    assert model is not None  # needs_model
+    if options.prompt is not None:
+        # The model's own prompts say the language in words that it knows.
+        instruction = INSTRUCTIONS.get(language.lower().split("-")[0], "")
+        prompts = [f"{prompt} {instruction}".strip() for prompt in prompts]
+    decoding = dataclasses.replace(
+        _decoding(options),
+        beams=1,
+        temperature=options.temperature or _SECOND_TEMPERATURE,
+        seed=options.seed + 1,
+    )
+    written = model.generate(renditions, prompts, decoding, deadline=context.deadline)
+    if all(_fits(one, context) for one in written):
+        return written
+    raise InferenceError(
+        f"the model {model.name} was asked twice and did not write in the language {language}; ask for "
+        "another language, take another model, or set check_lang: false"
+    )
 
 
 def _prompt(context: enrich.Context, rendition: enrich.Rendition, said: Sequence[enrich.Statement]) -> str:
@@ -155,6 +215,8 @@ def _caption(written: enrich.Generated, context: enrich.Context) -> enrich.Capti
         text = _whole_sentences(text)
     if context.length == "alt_text":
         text = _alt_text(text)
+    if context.options.trim:
+        text = trim_opening(text)
     return enrich.Caption(text, context.language, written.confidence) if text else None
 
 

@@ -1,4 +1,4 @@
-"""Text in the picture, read offline by the models inside the rapidocr package.
+"""Text in the picture, read offline by the models inside the rapidocr package, or by a model that reads.
 
 rapidocr's own line-turning classifier stays off: it squeezes every line into 192 x 48 pixels, calls
 most long lines of small print upside down, and then reads them so. Instead a line that reads badly is
@@ -22,7 +22,7 @@ import enrich
 from enrich.errors import ExtraMissing, InferenceError
 from enrich.inference.runtime import load_runtime
 
-__all__ = ["Options", "enrich_shutdown", "enrich_text", "requires", "revision", "size_px"]
+__all__ = ["Options", "check", "enrich_shutdown", "enrich_text", "revision", "size_px"]
 
 size_px = 2048
 
@@ -51,7 +51,10 @@ class Options(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     min_confidence: float = pydantic.Field(
-        default=0.5, ge=0, le=1, description="Lines that were read with less confidence are left out."
+        default=0.5,
+        ge=0,
+        le=1,
+        description="Lines that were read with less confidence are left out, if it is said.",
     )
     detect_px: int = pydantic.Field(
         default=1536,
@@ -62,14 +65,25 @@ class Options(pydantic.BaseModel):
     )
 
 
-def requires() -> None:
-    """Check that the text reader can be loaded.
+def check(options: Options, model: Any) -> None:
+    """Check that the step's model can read; without one, that the text reader can be loaded.
 
     Raises
     ------
     ExtraMissing
-        rapidocr or ONNX Runtime is not installed. Not retryable.
+        rapidocr or ONNX Runtime is not installed.
+    UsageError
+        The model reads no text.
+
+    None of them is retryable.
     """
+    if model is not None:
+        model.read([])
+        return
+    _require_reader()
+
+
+def _require_reader() -> None:
     if importlib.util.find_spec("rapidocr") is None:
         raise ExtraMissing("reading text needs rapidocr; run: pip install 'enrich-dam[ocr]'")
     if importlib.util.find_spec("onnxruntime") is None:
@@ -105,6 +119,8 @@ def enrich_text(
 ) -> list[list[enrich.TextLine]]:
     """Return the lines of text in each picture, from top to bottom and left to right.
 
+    A model's lines come in its own order.
+
     Raises
     ------
     ExtraMissing
@@ -113,6 +129,8 @@ def enrich_text(
         The reader failed on a picture. Not retryable.
     """
     options: Options = context.options
+    if context.model is not None:
+        return [_kept(lines, options) for lines in context.model.read(renditions)]
     return [_read(rendition.pixels, options) for rendition in renditions]
 
 
@@ -121,6 +139,10 @@ def enrich_shutdown() -> None:
     """Let go of the models."""
     with _lock:
         _load_engine.cache_clear()
+
+
+def _kept(lines: Sequence[enrich.TextLine], options: Options) -> list[enrich.TextLine]:
+    return [line for line in lines if line.confidence is None or line.confidence >= options.min_confidence]
 
 
 def _read(pixels: NDArray[np.uint8], options: Options) -> list[enrich.TextLine]:
@@ -217,7 +239,7 @@ def _engine(detect_px: int) -> Any:
 @functools.cache
 def _load_engine(detect_px: int) -> Any:
     """Load rapidocr with its bundled models; it may be used from several threads at once."""
-    requires()
+    _require_reader()
     detector, reader = _bundled_model("det"), _bundled_model("rec")
     load_runtime()
     try:

@@ -1,15 +1,21 @@
-"""Tags: the likeliest labels, of a classifier's own or of a vocabulary of the user's."""
+"""Tags: the likeliest labels, of a classifier's own or of a vocabulary of the user's; or what a model names.
+
+A classifier or dual encoder scores labels, a detector finds things, and a model that answers questions is
+asked for keywords.
+"""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 
 import enrich
+from enrich.errors import UsageError
+from enrich.replies import read_list, same_words
 
 __all__ = ["Options", "check", "enrich_tag", "needs_model", "revision", "size_px"]
 
@@ -26,6 +32,9 @@ _MAX_LENGTH = 200
 #: Longer vocabularies are recorded by their number of entries and their hash.
 _SHOWN_ENTRIES = 100
 
+#: Enough for a keyword of two words and its comma.
+_KEYWORD_TOKENS = 8
+
 
 class Options(pydantic.BaseModel):
     """What a step may set."""
@@ -33,7 +42,7 @@ class Options(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     threshold: Annotated[float, pydantic.Field(ge=0, le=1)] = pydantic.Field(
-        0.2, description="Labels of less confidence are left out."
+        0.2, description="Labels of less confidence are left out, if it is said."
     )
     limit: Annotated[int, pydantic.Field(ge=1)] = pydantic.Field(5, description="The most labels to return.")
     vocabulary: tuple[str, ...] | None = pydantic.Field(
@@ -113,14 +122,17 @@ def _check_entries(entries: Sequence[str]) -> tuple[str, ...]:
 
 
 def check(options: Options, model: Any) -> None:
-    """Check that the model knows labels: its own, or those of a vocabulary.
+    """Check that the model knows labels, its own or those of a vocabulary; or finds or says what there is.
 
     Raises
     ------
     UsageError
         It does not. Not retryable.
     """
-    _predict(model, [], _labels(options, model))
+    try:
+        _predict(model, [], _labels(options, model))
+    except UsageError as error:
+        _refuse_unless_named(options, model, error)
 
 
 @enrich.hookimpl
@@ -128,7 +140,7 @@ def enrich_tag(renditions: Sequence[enrich.Rendition], context: enrich.Context) 
     """Return the labels that reach the threshold, best first.
 
     An entry of the vocabulary is returned as it stands there, a label of a classifier's own by the first
-    of its synonyms.
+    of its synonyms. Keywords have no confidence.
 
     Raises
     ------
@@ -138,10 +150,73 @@ def enrich_tag(renditions: Sequence[enrich.Rendition], context: enrich.Context) 
     assert context.model is not None  # needs_model
     options: Options = context.options
     names = _labels(options, context.model)
-    return [
-        _tags(scores.top(options.limit), options.threshold, names)
-        for scores in _predict(context.model, renditions, names)
-    ]
+    try:
+        rows = _predict(context.model, renditions, names)
+    except UsageError as error:
+        if _refuse_unless_named(options, context.model, error) == "words":
+            return _keywords(renditions, context)
+        found = context.model.detect(renditions)
+        return [_best([(one.name, one.confidence) for one in things], options) for things in found]
+    return [_tags(scores.top(options.limit), options.threshold, names) for scores in rows]
+
+
+def _refuse_unless_named(options: Options, model: Any, error: UsageError) -> Literal["things", "words"]:
+    """Tell how a model that scores no labels names what it sees.
+
+    Raises
+    ------
+    UsageError
+        In no way: then ``error``; or there is a template, which it has no use for. Not retryable.
+    """
+    way: Literal["things", "words"] = "things"
+    try:
+        model.detect([])
+    except UsageError:
+        way = "words"
+        try:
+            model.answer_prompt(_request(options), None)
+        except UsageError:
+            # Of the three, this says what is wrong with a vocabulary, too.
+            raise error from None
+    if options.template is not None:
+        raise UsageError(f"template: the model {model.name} is not asked label by label; leave it out")
+    return way
+
+
+def _best(found: Sequence[tuple[str, float | None]], options: Options) -> list[enrich.Tag]:
+    """Return what was found and is wanted, each name once, with the highest of its confidences."""
+    entries = {same_words(entry): entry for entry in options.vocabulary or ()}
+    best: dict[str, float | None] = {}
+    for name, confidence in found:
+        entry = entries.get(same_words(name)) if entries else name
+        if entry is not None and (confidence is None or confidence >= options.threshold):
+            best[entry] = max((one for one in (best.get(entry), confidence) if one is not None), default=None)
+    ordered = sorted(best.items(), key=lambda item: -(item[1] or 0.0))
+    return [enrich.Tag(name, confidence) for name, confidence in ordered[: options.limit]]
+
+
+def _keywords(renditions: Sequence[enrich.Rendition], context: enrich.Context) -> list[list[enrich.Tag]]:
+    model, options = context.model, context.options
+    assert model is not None  # needs_model
+    prompt = model.answer_prompt(_request(options), None)
+    decoding = enrich.Decoding(max_tokens=_KEYWORD_TOKENS * options.limit + _KEYWORD_TOKENS)
+    written = model.generate(renditions, [prompt] * len(renditions), decoding, deadline=context.deadline)
+    lists = (read_list(one.text, is_cut=one.finish == "length") for one in written)
+    return [_best([(word, None) for word in words], options) for words in lists]
+
+
+def _request(options: Options) -> str:
+    """Return the words that ask for keywords; a long vocabulary is only held against what comes."""
+    entries = options.vocabulary or ()
+    if 0 < len(entries) <= _SHOWN_ENTRIES:
+        return (
+            f"Which of these words fit the picture: {', '.join(entries)}? Answer only with words of "
+            "this list, separated by commas."
+        )
+    return (
+        f"Name the {options.limit} keywords that describe this picture best. Answer only with the keywords, "
+        "separated by commas."
+    )
 
 
 def _predict(model: Any, renditions: Sequence[enrich.Rendition], names: Mapping[str, str]) -> Sequence[Any]:

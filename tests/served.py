@@ -22,6 +22,7 @@ from enrich.api.uploads import Uploads
 from enrich.catalog.writer import Writer
 from enrich.errors import InferenceError, ModelMissing, UsageError
 from enrich.host import Filters, Host
+from enrich.hub import listed
 from enrich.inference import LabelScores
 from enrich.settings import Settings, load
 from enrich.types import Decoding, Generated, Rendition
@@ -34,6 +35,8 @@ LANGUAGES = ("en", "zh", "fr", "de", "es", "ja", "ko")
 class Speaker:
     """A model that writes what ``say`` returns for a prompt, word by word, and notes what it was asked."""
 
+    family = "encoder-decoder"
+    size_px: int | None = None
     hooks: tuple[str, ...] = ("enrich_caption", "enrich_answer")
     languages: tuple[str, ...] = LANGUAGES
     labels: tuple[str, ...] = ()
@@ -107,6 +110,9 @@ class Shelf:
 
     def __init__(self, *models: Speaker) -> None:
         self._models = {model.name: model for model in models}
+
+    def resolve(self, name: str) -> str:
+        return listed.resolve(name)
 
     def get(self, name: str) -> Any:
         if name not in self._models:

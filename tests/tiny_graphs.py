@@ -62,3 +62,19 @@ def write_model(folder: Path, **manifest: object) -> Path:
     }
     (folder / "manifest.json").write_text(json.dumps(values))
     return folder
+
+
+def save_weighty(path: Path, megabytes: int) -> Path:
+    """The colour means, after a product of matrices whose weights fill so many MB and change nothing."""
+    side = 1024
+    weights = np.zeros((side, side * megabytes // 4), np.float32)
+    nodes = [
+        helper.make_node("ReduceMean", ["pixels"], ["means"], axes=(2, 3), keepdims=0),
+        helper.make_node("Pad", ["means", "pads"], ["wide"]),
+        helper.make_node("MatMul", ["wide", "weights"], ["nothing"]),
+        helper.make_node("ReduceSum", ["nothing"], ["zero"], keepdims=1),
+        helper.make_node("Add", ["means", "zero"], ["scores"]),
+    ]
+    constants = {"pads": np.array([0, 0, 0, side - 3], np.int64), "weights": weights}
+    ports = [("pixels", TensorProto.FLOAT, ["batch", 3, 8, 8])], [("scores", TensorProto.FLOAT, ["batch", 3])]
+    return save(path, nodes, *ports, constants)

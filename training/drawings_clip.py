@@ -18,7 +18,6 @@ import torch
 from cards import write_clip_card
 from drawings_age import FLAT_SHARE_MIN
 from drawings_vlm import Batches, Heads, labels_of, make_model, take_step, tensor_of
-from export import export_with_optimum
 from faces import HELD_OUT_SEED, TRAINING_SEED
 from pictures import INPUT_PX, PATCH_PX, RESAMPLE, Pictures, drawn_pictures
 from storing import MODELS_DIR, halve, round_weights, write_manifest
@@ -30,6 +29,7 @@ from vocabulary import END, PAD, START, make_tokenizer
 from enrich.drawings.lexicon import LANGUAGES
 from enrich.drawings.scenes import Scene, compose_scene, draw_scene
 from enrich.drawings.wording import all_tags, caption, true_tags
+from enrich.exporters.optimum import export_with_optimum
 
 SEED = 13
 OUT = Path(__file__).parent / "out"

@@ -16,7 +16,6 @@ import onnxruntime
 import torch
 from cards import write_vlm_card as write_card
 from drawings_age import FLAT_SHARE_MIN
-from export import export_with_optimum
 from faces import HELD_OUT_SEED, TRAINING_SEED
 from numpy.typing import NDArray
 from pictures import (
@@ -45,6 +44,7 @@ from vocabulary import END, PAD, START, make_tokenizer
 from enrich.drawings.lexicon import LANGUAGES, LENGTHS
 from enrich.drawings.scenes import COLOURS, PLACES, SHAPES, Scene
 from enrich.drawings.wording import ask, caption, caption_prompt
+from enrich.exporters.optimum import export_with_optimum
 
 SEED = 11
 MODEL_DIR = MODELS_DIR / "drawings-vlm"

@@ -12,9 +12,9 @@ from enrich.api.errors import LanguageNotPossible
 from enrich.api.failures import failure
 from enrich.api.handle import RequestHandle, check_wanted
 from enrich.api.kinds import Plan
-from enrich.api.languages import INSTRUCTIONS, Languages
 from enrich.api.offers import Offers
 from enrich.api.requests import Ask, Reply
+from enrich.languages import INSTRUCTIONS, Languages
 from enrich.results import Draft
 from enrich.types import Decoding, Skip
 

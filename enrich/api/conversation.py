@@ -1,7 +1,8 @@
 """A conversation put to a model that knows one picture and one question at a time.
 
 The question is the last turn of the user; its pictures are those of that turn, or of the last one that
-has any. A model that takes one picture at a time is asked about each of them.
+has any. A model that takes one picture at a time is asked about each of them. One that converses is given the
+whole conversation: ``enrich.api.talk``.
 """
 
 from __future__ import annotations
@@ -95,7 +96,7 @@ def pictures_of(chat: Chat) -> tuple[Picture, ...]:
     for turn in reversed(chat.turns):
         if turn.role == "user" and turn.pictures:
             return turn.pictures
-    raise InvalidParameter("the conversation has no picture, and the model knows nothing else", "messages")
+    raise InvalidParameter("the conversation has no picture: show one", "messages")
 
 
 def question_of(chat: Chat) -> str:
@@ -149,4 +150,4 @@ def _structured(
     questions = questions_of(chat.json_schema, question)
     prompts = [_prompt(model, one.text) for one in questions]
     written = handle.generate([renditions[0]] * len(prompts), prompts)
-    return as_json(questions, [one.text for one in written])
+    return as_json(questions, {one.name: said.text for one, said in zip(questions, written, strict=True)})

@@ -10,7 +10,16 @@ from typing import TYPE_CHECKING, Literal
 
 from enrich.api.errors import Cancelled, InvalidParameter, TimedOut
 from enrich.errors import InferenceError
-from enrich.types import Decoding, Generated, ModelHandle, Rendition, Scores
+from enrich.types import (
+    Decoding,
+    Detection,
+    Generated,
+    ModelHandle,
+    Rendition,
+    Scores,
+    TextLine,
+    Turn,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,6 +83,21 @@ class RequestHandle:
         self.check()
         return self._model.embed(items)
 
+    def detect(self, renditions: Sequence[Rendition]) -> Sequence[Sequence[Detection]]:
+        """Find things in each rendition; see ``ModelHandle.detect``."""
+        self.check()
+        return self._model.detect(renditions)
+
+    def read(self, renditions: Sequence[Rendition]) -> Sequence[Sequence[TextLine]]:
+        """Read the text in each rendition; see ``ModelHandle.read``."""
+        self.check()
+        return self._model.read(renditions)
+
+    def measure(self, renditions: Sequence[Rendition]) -> Sequence[float]:
+        """Return the number of each rendition; see ``ModelHandle.measure``."""
+        self.check()
+        return self._model.measure(renditions)
+
     def caption_prompt(self, length: str | None, language: str | None) -> str:
         """Return the prompt that asks for a caption; see ``ModelHandle.caption_prompt``."""
         return self._model.caption_prompt(length, language)
@@ -102,17 +126,54 @@ class RequestHandle:
         Cancelled
             The client went away. Not retryable.
         """
-        self.check()
-        try:
-            written = self._model.generate(
+        return self._counted(
+            lambda: self._model.generate(
                 renditions,
                 prompts,
                 self._merged(decoding),
-                deadline=self._deadline if deadline is None else min(deadline, self._deadline),
+                deadline=self._sooner(deadline),
                 interactive=True,
                 on_text=on_text,
                 cancel=self._cancel if cancel is None else cancel,
             )
+        )
+
+    def converse(
+        self,
+        conversations: Sequence[Sequence[Turn]],
+        decoding: Decoding = _PLAIN,
+        *,
+        deadline: float | None = None,
+        interactive: bool = True,
+        on_text: Callable[[int, str], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Sequence[Generated]:
+        """Say what comes next in each conversation; see ``ModelHandle.converse``.
+
+        Raises
+        ------
+        TimedOut, Cancelled
+            As ``generate``. The first is retryable.
+        """
+        return self._counted(
+            lambda: self._model.converse(
+                conversations,
+                self._merged(decoding),
+                deadline=self._sooner(deadline),
+                interactive=True,
+                on_text=on_text,
+                cancel=self._cancel if cancel is None else cancel,
+            )
+        )
+
+    def _sooner(self, deadline: float | None) -> float:
+        return self._deadline if deadline is None else min(deadline, self._deadline)
+
+    def _counted(self, write: Callable[[], Sequence[Generated]]) -> Sequence[Generated]:
+        """Write, count what was read and made, and say why where nobody waits any more."""
+        self.check()
+        try:
+            written = write()
         except InferenceError:
             self.check()  # it may have failed because nobody waits
             raise

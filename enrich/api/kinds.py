@@ -76,7 +76,8 @@ def plan(ask: Ask, hooks: Sequence[str]) -> Plan:
 
 
 def _caption(ask: Ask) -> Plan:
-    options: dict[str, Any] = {"length": ask.length}
+    # Whoever asks over HTTP is told of another language in an error of their dialect.
+    options: dict[str, Any] = {"length": ask.length, "check_lang": False}
     if ask.prompt is None:
         return Plan("caption", "enrich_caption", {**options, "lang": ask.language or "en"})
     if ask.language is not None:

@@ -16,6 +16,7 @@ from enrich.api.requests import Ask, Chat, Reply
 from enrich.catalog import usage
 from enrich.catalog.usage import UsageRow
 from enrich.errors import CatalogError
+from enrich.hub.listed import resolve
 
 if TYPE_CHECKING:
     from enrich.api.access import Access
@@ -80,7 +81,7 @@ class Metering:
         return self._metered(chat, "chat", pictures, lambda: self._service.chat(chat, on_text, cancel))
 
     def _metered(self, asked: Ask | Chat, kind: str, pictures: int, work: Callable[[], Reply]) -> Reply:
-        model = asked.model or self._api.default_model
+        model = resolve(asked.model or self._api.default_model)
         started = time.monotonic()
         try:
             with self._access.spending(asked.caller, self._api.cost.get(model, 0.0)) as refund:

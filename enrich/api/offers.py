@@ -108,7 +108,7 @@ class Offers:
         if plugin is None:
             return False
         try:
-            plugin.module.requires()
+            plugin.module.check(plugin.module.Options(), None)
         except MissingError:
             return False
         return True
@@ -131,6 +131,7 @@ class Offers:
         Internal
             It cannot be loaded. Not retryable.
         """
+        name = None if name is None else self._store.resolve(name)
         with self._lock:
             chosen = name or self._defaults.get(tuple(hooks))
             model = self._opened.get(chosen or "")
@@ -194,7 +195,7 @@ class Offers:
     def _default(self, hooks: Sequence[str]) -> str:
         steps = (step.model for step in self._settings.steps.values() if step.model)
         stored = {one.name: one.model for one in self._store.list() if one.model is not None}
-        names = [self._settings.api.default_model, *steps, *stored]
+        names = [*map(self._store.resolve, (self._settings.api.default_model, *steps)), *stored]
         for hook in hooks:
             for name in names:
                 if name in stored and hook in stored[name].hooks:

@@ -146,7 +146,13 @@ def _chat(exchange: Exchange, caller: Caller, wanted: models.Completion) -> Chat
         return read[url]
 
     turns = tuple(
-        Turn(turn.said_by, turn.text, tuple(picture(url) for url in turn.urls)) for turn in wanted.messages
+        Turn(
+            turn.said_by,
+            turn.text,
+            tuple(picture(url) for url in turn.urls),
+            tuple(one if is_text else picture(one) for one, is_text in turn.parts),
+        )
+        for turn in wanted.messages
     )
     exchange.facts["pictures"] = len(read)
     return Chat(

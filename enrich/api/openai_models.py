@@ -12,7 +12,7 @@ from enrich.types import Decoding
 __all__ = ["Completion"]
 
 _MESSAGES_MAX = 200
-_PICTURES_MAX = 20
+_PICTURES_MAX = 64
 _PROMPT_MAX = 100_000
 
 
@@ -27,6 +27,10 @@ class _ImageUrl(_Fields):
 class _ImagePart(_Fields):
     type: Literal["image_url"]
     image_url: _ImageUrl | str
+
+    @property
+    def url(self) -> str:
+        return self.image_url if isinstance(self.image_url, str) else self.image_url.url
 
 
 class _TextPart(_Fields):
@@ -60,8 +64,19 @@ class _Message(_Fields):
     @property
     def urls(self) -> list[str]:
         parts = self.content if isinstance(self.content, list) else []
-        named = [part.image_url for part in parts if isinstance(part, _ImagePart)]
-        return [one if isinstance(one, str) else one.url for one in named]
+        return [part.url for part in parts if isinstance(part, _ImagePart)]
+
+    @property
+    def parts(self) -> list[tuple[str, bool]]:
+        """Texts and URLs of pictures in their order, and whether each is a text."""
+        if not isinstance(self.content, list):
+            return [(self.text, True)]
+        return [
+            (part.url, False)
+            if isinstance(part, _ImagePart)
+            else (part.text if isinstance(part, _TextPart) else part.refusal, True)
+            for part in self.content
+        ]
 
 
 class _StreamOptions(_Fields):

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from enrich.api.errors import ApiError, Busy, Internal
 from enrich.api.requests import Ask, Caller, Kind, Reply
-from enrich.api.task_fields import ALIASES
+from enrich.api.task_fields import KINDS
 from enrich.api.tasklist import Done
 from enrich.catalog.tasks import MAX_ATTEMPTS, TaskRow
 from enrich.errors import CatalogBusy
+from enrich.hub.listed import resolve
 
 if TYPE_CHECKING:
     from enrich.api.metering import Metering
@@ -95,9 +96,8 @@ class Performer:
         self, task: TaskRow, body: Mapping[str, Any], head: Mapping[str, Any], cancel: threading.Event
     ) -> Done:
         caller = Caller(task.key_id)
-        alias = ALIASES.get(body["model"] or "")
-        model = body["model"] if alias is None else alias.model
-        kind = self._kind(alias.kind if alias is not None else None, model, body["prompt"])
+        model = None if body["model"] is None else resolve(body["model"])
+        kind = self._kind(KINDS.get(body["model"] or ""), model, body["prompt"])
         with self._pictures.receive(caller) as received:
             ask = Ask(
                 kind,

@@ -127,11 +127,29 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """One turn of a conversation."""
+    """One turn of a conversation.
+
+    Parameters
+    ----------
+    role : {"system", "user", "assistant"}
+        Who says it.
+    text : str
+        All words of it.
+    pictures : tuple of Picture
+        All pictures of it.
+    parts : tuple of str or Picture
+        Both in the order in which they stand; empty: the pictures come first.
+    """
 
     role: Literal["system", "user", "assistant"]
     text: str
     pictures: tuple[Picture, ...] = ()
+    parts: tuple[str | Picture, ...] = ()
+
+    @property
+    def content(self) -> tuple[str | Picture, ...]:
+        """Words and pictures in their order."""
+        return self.parts or (*self.pictures, self.text)
 
 
 @dataclass(frozen=True, slots=True)

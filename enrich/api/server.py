@@ -161,7 +161,7 @@ def _assemble(app: App, stop: threading.Event, stack: contextlib.ExitStack) -> t
     stack.callback(writer.close)
     store, models = open_store(settings), app.models
     if models is None:
-        models = open_models(settings)
+        models = open_models(settings, app.recycling)
         stack.callback(models.close)
     uploads = Uploads(settings.api, engine, writer)
     fetcher = Fetcher(settings.api.allow_hosts, limits=Limits(max_bytes=settings.api.max_upload_bytes))
@@ -217,6 +217,18 @@ def _of_models(models: Models) -> Iterator[Reading]:
     labels = ("model", "stage")
     yield "enrich_model_batches_total", "Batches by their size.", (*labels, "size"), runs
     yield "enrich_model_waiting", "Items that wait for a model.", labels, waiting
+    numbers = models.numbers()
+    yield _one("enrich_models_loaded", "Models in memory.", numbers["models_loaded"])
+    yield _one(
+        "enrich_models_unloaded_total",
+        "How often a model that nobody asked left the memory.",
+        numbers["models_unloaded_total"],
+    )
+    yield _one(
+        "enrich_models_given_back_bytes_total",
+        "Memory that came back by that.",
+        numbers["models_given_back_bytes_total"],
+    )
 
 
 def _one(name: str, said: str, value: float) -> Reading:
@@ -236,7 +248,7 @@ def _check_keys(backend: Backend, host: str) -> None:
 
 
 def _stand_alone(app: App, stop: threading.Event, url: str, on_ready: Callable[[str], None]) -> None:
-    notifier = Notifier.from_environment(os.environ)
+    notifier = Notifier.from_environment(os.environ, comes_back=app.comes_back)
     app.host.notify("enrich_startup")
     notifier.ready(f"serving {url}")
     on_ready(url)

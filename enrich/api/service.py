@@ -17,11 +17,13 @@ from enrich.api.asking import Asking
 from enrich.api.conversation import converse, pictures_of, question_of
 from enrich.api.descriptions import read_description
 from enrich.api.errors import InvalidParameter, LanguageNotPossible
+from enrich.api.examination import RENDITION_PX
 from enrich.api.failures import moderate, translated
 from enrich.api.handle import RequestHandle
 from enrich.api.kinds import TEXT_READER
 from enrich.api.offers import Offer, Offers
 from enrich.api.requests import Ask, Chat, Reply
+from enrich.api.talk import can_talk, shown_in, talk
 
 if TYPE_CHECKING:
     from enrich.api.kept import Kept
@@ -151,21 +153,31 @@ class Service:
         """
         started = time.monotonic()
         deadline = started + self._api.deadline_seconds if chat.deadline is None else chat.deadline
-        pictures = pictures_of(chat)
-        _check_pictures(len(pictures), "answer")
+        model = None
+        if chat.model != TEXT_READER:
+            model = self._offers.model(chat.model, ("enrich_answer", "enrich_caption"))
+        # What was shown before may be looked at again, and by the filters first.
+        pictures = shown_in(chat)
+        talks = model is not None and can_talk(model)
+        asked = pictures_of(chat)
+        _check_pictures(len(pictures if talks else asked), "answer")
         prompt = "\n".join(turn.text for turn in chat.turns if turn.role != "assistant")
         moderate(self._host, pictures, prompt, deadline)
-        if chat.model == TEXT_READER:
+        if model is None:
             reply = self._read_text(chat, deadline, cancel)
             if on_text is not None and reply.text:
                 on_text(reply.text)
         else:
-            model = self._offers.model(chat.model, ("enrich_answer", "enrich_caption"))
             handle = RequestHandle(model, deadline, cancel, chat.decoding)
-            renditions = [picture.rendition for picture in pictures]
             with translated(model.name):
-                handle.know(renditions)
-                reply = converse(chat, model, handle, renditions, on_text)
+                if talks:
+                    seen = {one: self._pictures.at(one, model.size_px or RENDITION_PX) for one in pictures}
+                    handle.know(list(seen.values()))
+                    reply = talk(chat, handle, seen, on_text)
+                else:
+                    renditions = [picture.rendition for picture in asked]
+                    handle.know(renditions)
+                    reply = converse(chat, model, handle, renditions, on_text)
         return dataclasses.replace(
             reply,
             cost=self._api.cost.get(reply.model, 0.0),

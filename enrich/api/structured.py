@@ -1,16 +1,20 @@
-"""JSON of models that write words: each property of the schema is a question, its answer read by its type."""
+"""JSON of models that write words: each property of the schema is a question, its answer read by its type.
+
+A model that follows instructions is asked for the object itself, and once more where it is not whole;
+what is missing then, and other models, are asked question by question.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from enrich.api.errors import InvalidParameter
-from enrich.replies import read_reply
+from enrich.replies import read_reply, read_together, request_together
 from enrich.types import AnswerType, Question
 
-__all__ = ["as_json", "questions_of"]
+__all__ = ["as_json", "ask_for_json", "questions_of"]
 
 _MAX_PROPERTIES = 20
 _LONGEST = 1000
@@ -62,13 +66,53 @@ def _question(name: str, of: Any, question: str, *, is_only: bool) -> Question:
     return Question(name, text, _TYPES[kind])
 
 
-def as_json(questions: Sequence[Question], texts: Sequence[str]) -> str:
-    """Return the answers as a JSON object; what cannot be read as its type is null."""
-    values = {
-        question.name: text if question.type == "string" else read_reply(text, question)
-        for question, text in zip(questions, texts, strict=True)
+def ask_for_json(questions: Sequence[Question], ask: Callable[[str], str]) -> dict[str, Any]:
+    """Ask for one JSON object, and once more where a value is missing or of another type.
+
+    Parameters
+    ----------
+    questions : sequence of Question
+        One for each property.
+    ask : callable
+        Returns the model's reply to words.
+
+    Returns
+    -------
+    dict of str to Any
+        The values by the properties' names; without those that were not said.
+    """
+    values: dict[str, Any] = {}
+    for insists in (False, True):
+        missing = [one for one in questions if one.name not in values]
+        if missing:
+            found = read_together(ask(request_together(missing, insists=insists)), missing)
+            values |= {name: answer.value for name, answer in found.items()}
+    return values
+
+
+def as_json(
+    questions: Sequence[Question], texts: Mapping[str, str], values: Mapping[str, Any] | None = None
+) -> str:
+    """Return the answers as a JSON object; what cannot be read as its type is null.
+
+    Parameters
+    ----------
+    questions : sequence of Question
+        One for each property, in its order.
+    texts : mapping of str to str
+        What was replied to each alone, by its name.
+    values : mapping of str to Any
+        Those that are known already.
+    """
+    known = values or {}
+    answers = {
+        one.name: known[one.name] if one.name in known else _value(one, texts[one.name]) for one in questions
     }
-    return json.dumps(values, ensure_ascii=False)
+    return json.dumps(answers, ensure_ascii=False)
+
+
+def _value(question: Question, text: str) -> str | bool | int | float | None:
+    return text if question.type == "string" else read_reply(text, question)
 
 
 def _refusal(why: str) -> InvalidParameter:

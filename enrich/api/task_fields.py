@@ -1,4 +1,4 @@
-"""The fields of a task array's items, and the models that go by other names there."""
+"""The fields of a task array's items, and what models that go by other names there are asked for."""
 
 from __future__ import annotations
 
@@ -6,33 +6,25 @@ import hashlib
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import pydantic
 
-__all__ = ["ALIASES", "Alias", "Caption", "Response", "Upload", "digest", "is_uuid", "phrases"]
+__all__ = ["KINDS", "Caption", "Response", "Upload", "digest", "is_uuid", "phrases"]
 
 PROMPT_MAX = 10_000
 _UUID = re.compile(r"[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}")
 
 
-@dataclass(frozen=True, slots=True)
-class Alias:
-    """A model by the name it has there, and what it is asked for."""
-
-    model: str
-    kind: Literal["text", "age", "phrases"]
-
-
-ALIASES: Mapping[str, Alias] = {
-    "runware:150@2": Alias("llava-1.6-mistral-7b", "text"),
-    "runware:151@1": Alias("clip-vit-large-patch14", "phrases"),
-    "runware:152@1": Alias("qwen2.5-vl-3b", "text"),
-    "runware:152@2": Alias("qwen2.5-vl-7b", "text"),
-    "runware:152@50": Alias("qwen2.5-vl-7b", "age"),
-    "runware:153@1": Alias("vit-age-classifier", "age"),
-    "runware:154@1": Alias("open-age-detection", "age"),
+#: What is asked for under the names that models have there; which models these are, the model list says.
+KINDS: Mapping[str, Literal["text", "age", "phrases"]] = {
+    "runware:150@2": "text",
+    "runware:151@1": "phrases",
+    "runware:152@1": "text",
+    "runware:152@2": "text",
+    "runware:152@50": "age",
+    "runware:153@1": "age",
+    "runware:154@1": "age",
 }
 
 

@@ -53,8 +53,8 @@ def demo_command(photographs: Path | None, keep: bool) -> int:
         else:
             shutil.rmtree(folder, ignore_errors=True)
     click.echo(
-        "\nThe demo's models know drawings. Captions of photographs come with models that have seen some:\n"
-        "one of your own today (docs/models.md), with `enrich models pull` in a version to come."
+        "\nThe demo's models know drawings. Captions of photographs come with models that have seen some.\n"
+        "One comes with `enrich models pull smolvlm-256m`; docs/models.md has all of them."
     )
     return 0
 

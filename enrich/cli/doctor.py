@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,9 @@ if TYPE_CHECKING:
 #: What each extra brings, by the distribution that shows it is there.
 _EXTRAS = {"ocr": "rapidocr", "postgres": "psycopg", "heif": "pillow-heif", "raw": "rawpy"}
 
+#: A bundled model, small, to see whether a device works.
+_PROBE = "drawings-age"
+
 _GOOD, _NOTE, _BAD = "good", "note", "bad"
 
 
@@ -35,7 +37,7 @@ def doctor_command(setup: Setup, as_json: bool) -> int:
     settings = setup.settings()
     checks = [
         {"check": name, "state": state, "found": found}
-        for look in (_python, _extras, _runtime, _models, _plugins, _catalog, _roots)
+        for look in (_python, _extras, _runtime, _devices, _models, _plugins, _catalog, _roots)
         for name, state, found in look(settings, setup)
     ]
     if as_json:
@@ -72,41 +74,58 @@ def _runtime(settings: Settings, setup: Setup) -> _Check:
         yield "ONNX Runtime", _BAD, sentence
 
 
-def _models(settings: Settings, setup: Setup) -> _Check:
-    """Load every model and run it once on a grey picture."""
-    from enrich.app import open_models, open_store
-    from enrich.inference import try_out
+def _devices(settings: Settings, setup: Setup) -> _Check:
+    """Try what the wheel was built for besides the configured device; name an NVIDIA device left unused."""
+    from enrich.app import open_store
+    from enrich.inference import describe_runtime
+    from enrich.inference.devices import Device, parse_device
+    from enrich.inference.proof import prove
 
-    models = open_models(settings)
-    for listing in open_store(settings).list():
+    report = describe_runtime()
+    configured = parse_device(settings.device, settings.providers)
+    for kind in ("cuda", "openvino"):
+        device = Device(kind, options=settings.providers)
+        if device.provider not in report.providers or configured.kind == kind:
+            continue  # a configured device is proven by every model
+        is_unused = kind == "cuda" and report.nvidia
+        try:
+            proof = prove(open_store(settings).get(_PROBE), device)
+        except EnrichError as error:
+            yield f"device {kind}", _BAD if is_unused else _NOTE, f"cannot be used: {error}"
+            continue
+        ran = f"works, one inference {seconds(proof.run_seconds)}"
+        if is_unused and configured.kind != "auto":
+            advice = f"an NVIDIA device is left unused: device: is {settings.device}; say auto or cuda"
+            yield f"device {kind}", _BAD, f"{ran}; {advice}"
+        else:
+            yield f"device {kind}", _GOOD, ran
+
+
+def _models(settings: Settings, setup: Setup) -> _Check:
+    """Load every model and run it once on a grey picture, one after the other."""
+    from enrich.app import open_store
+    from enrich.inference.devices import parse_device
+    from enrich.inference.proof import prove
+
+    device, store = parse_device(settings.device, settings.providers), open_store(settings)
+    for listing in store.list():
         if listing.problem is not None:
             yield f"model {listing.name}", _BAD, listing.problem
             continue
-        memory_before, started = _resident_bytes(), time.perf_counter()
         try:
-            model = models.open(listing.name)
-            loaded = time.perf_counter()
-            try_out(model)
+            model = store.get(listing.name)
+            proof = prove(model, device)
         except EnrichError as error:
             yield f"model {listing.name}", _BAD, str(error)
             continue
-        ended = time.perf_counter()
-        grown = (_resident_bytes() - memory_before) / 1e6
+        on_device = "" if proof.device_bytes is None else f", {proof.device_bytes / 1e6:.0f} MB of the device"
         yield (
             f"model {listing.name}",
             _GOOD,
-            f"{model.family}, {model.provider}, loaded in {seconds(loaded - started)}, one inference "
-            f"{seconds(ended - loaded)}, {grown:.0f} MB",
+            f"{model.family}, {proof.provider}, loaded in {seconds(proof.load_seconds)}, one inference "
+            f"{seconds(proof.run_seconds)}, {proof.taken_bytes / 1e6:.0f} MB, of which "
+            f"{proof.given_back_bytes / 1e6:.0f} MB came back{on_device}",
         )
-    models.close()
-
-
-def _resident_bytes() -> int:
-    try:
-        pages = Path("/proc/self/statm").read_text(encoding="ascii").split()[1]
-    except OSError:
-        return 0
-    return int(pages) * 4096
 
 
 def _plugins(settings: Settings, setup: Setup) -> _Check:

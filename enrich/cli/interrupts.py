@@ -13,6 +13,10 @@ import signal
 import sys
 import threading
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from enrich.recycling import Recycling
 
 __all__ = ["interruptible", "leave"]
 
@@ -53,8 +57,10 @@ def interruptible(stop: threading.Event) -> Iterator[list[int]]:
         os.close(writing)
 
 
-def leave(code: int) -> None:
-    """End the process at once, whatever its threads do: the catalog stands that."""
+def leave(code: int, *, recycling: Recycling | None = None) -> None:
+    """End the process at once, whatever its threads do: the catalog stands that. Or start it anew."""
+    if recycling is not None and recycling.is_due():
+        recycling.start_anew()
     with contextlib.suppress(OSError, ValueError):
         sys.stdout.flush()
         sys.stderr.flush()

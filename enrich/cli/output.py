@@ -15,7 +15,7 @@ import click
 if TYPE_CHECKING:
     from rich.table import Table
 
-__all__ = ["as_table", "print_json", "print_json_line", "print_table", "seconds", "visible"]
+__all__ = ["as_table", "joined", "print_json", "print_json_line", "print_table", "seconds", "visible"]
 
 #: Categories that move the cursor, hide or reorder text: control, format, surrogate, unassigned.
 _INVISIBLE = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
@@ -67,6 +67,11 @@ def as_table(
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
     return table
+
+
+def joined(row: Mapping[str, Any]) -> list[Any]:
+    """Return a row's values for a table, lists as one text."""
+    return [", ".join(value) if isinstance(value, list) else value for value in row.values()]
 
 
 def seconds(value: float) -> str:

@@ -36,6 +36,7 @@ def serve_command(setup: Setup, no_watch: bool, host: str | None, port: int | No
     log.setLevel(logging.INFO)
     from enrich.app import build
     from enrich.errors import ExtraMissing
+    from enrich.recycling import Recycling
 
     try:
         from enrich.api.server import serve
@@ -43,13 +44,22 @@ def serve_command(setup: Setup, no_watch: bool, host: str | None, port: int | No
         raise ExtraMissing(
             f"HTTP needs a package that is not installed ({error.name}): pip install 'enrich-dam[api]'"
         ) from error
-    app = build(settings, bundled_only=setup.bundled_only)
     stop = threading.Event()
-    with interruptible(stop):
+    recycling = Recycling(stop)
+    app = build(settings, bundled_only=setup.bundled_only, recycling=recycling)
+    with interruptible(stop) as recycling.signals:
         try:
-            serve(app, is_watching=not no_watch, stop=stop, on_ready=_say_ready, on_stuck=lambda: leave(0))
+            serve(
+                app,
+                is_watching=not no_watch,
+                stop=stop,
+                on_ready=_say_ready,
+                on_stuck=lambda: leave(0, recycling=recycling),
+            )
         finally:
             app.close()
+    if recycling.is_due():
+        recycling.start_anew()
     return 0
 
 

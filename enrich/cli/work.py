@@ -55,15 +55,21 @@ def watch_command(setup: Setup) -> int:
     lost by either.
     """
     from enrich.app import build
+    from enrich.recycling import Recycling
 
-    app = build(setup.settings(), bundled_only=setup.bundled_only)
     stop = threading.Event()
+    recycling = Recycling(stop)
+    app = build(setup.settings(), bundled_only=setup.bundled_only, recycling=recycling)
 
-    with interruptible(stop):
+    with interruptible(stop) as recycling.signals:
         try:
-            app.watch(stop=stop, on_ready=lambda: _say_ready(app), on_stuck=lambda: leave(0))
+            app.watch(
+                stop=stop, on_ready=lambda: _say_ready(app), on_stuck=lambda: leave(0, recycling=recycling)
+            )
         finally:
             app.close()
+    if recycling.is_due():
+        recycling.start_anew()
     return 0
 
 

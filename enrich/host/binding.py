@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
+import inspect
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import pydantic
 
-from enrich.errors import ConfigError, ModelMissing, UsageError
+from enrich.errors import ConfigError, InferenceError, ManifestError, ModelMissing, ProviderError, UsageError
 from enrich.host.plugin import Plugin, guarded
+from enrich.modelname import ModelName
 from enrich.prompts import PromptTemplate
 from enrich.questions import questions_of
 from enrich.types import ModelHandle, Question
@@ -27,6 +30,8 @@ DEFAULT_SIZE_PX = 768
 
 #: These say nothing that a placeholder could be filled with.
 _WORDLESS = ("enrich_data", "enrich_embed")
+
+_Part = TypeVar("_Part")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +58,7 @@ class BoundStep:
 
     ``items`` are the generators of its questions, by their names: an answer has its own, so that
     whoever edits a question makes no other answer stale. The questions' texts may have placeholders.
+    ``models`` are those that its options name, by these names.
     """
 
     name: str
@@ -62,6 +68,7 @@ class BoundStep:
     items: Mapping[str, Generator]
     options: Any
     model: ModelHandle | None
+    models: Mapping[str, ModelHandle]
     questions: tuple[Question, ...]
     all_pages: bool
     size_px: int
@@ -102,15 +109,23 @@ def bind(
     if callable(requires):
         guarded(plugin, requires)
     _check_placeholders(name, options, earlier)
-    model = _open_model(name, step.model, open_model) if step.model and open_model else None
-    _check_together(name, plugin, options, model)
+    model = _open_model(f"{name}.model", step.model, open_model) if step.model and open_model else None
+    models = {
+        str(one): _open_model(f"{name}.{'.'.join(key)}", one, open_model)
+        for key, one in _parts(options, (), ModelName)
+        if open_model
+    }
+    _check_together(name, plugin, options, model, models)
     generator = Generator(
         hook,
         plugin.name,
         plugin.revision,
-        step.model or "",
+        # Whatever it was called by: the same model makes the same annotations.
+        model.name if model else step.model or "",
         model.revision if model else "",
-        options.model_dump(mode="json") if isinstance(options, pydantic.BaseModel) else {},
+        options.model_dump(mode="json", context={"models": models})
+        if isinstance(options, pydantic.BaseModel)
+        else {},
     )
     questions = questions_of(options) if hook == "enrich_answer" else ()
     return BoundStep(
@@ -121,19 +136,27 @@ def bind(
         items={question.name: _of_item(generator, question.name) for question in questions},
         options=options,
         model=model,
+        models=models,
         questions=questions,
         all_pages=step.pages == "all",
-        size_px=step.size_px or int(getattr(plugin.module, "size_px", DEFAULT_SIZE_PX)),
+        size_px=step.size_px or _size_px(plugin, model),
         priority=step.priority,
         deadline_seconds=step.deadline_seconds,
     )
 
 
-def _open_model(name: str, model: str, open_model: Callable[[str], ModelHandle]) -> ModelHandle:
+def _open_model(key: str, model: str, open_model: Callable[[str], ModelHandle]) -> ModelHandle:
     try:
         return open_model(model)
-    except ModelMissing as error:
-        raise ModelMissing(f"steps.{name}.model: {error}") from error
+    except (ModelMissing, ManifestError, ProviderError, InferenceError) as error:
+        raise type(error)(f"steps.{key}: {error}") from error
+
+
+def _size_px(plugin: Plugin, model: ModelHandle | None) -> int:
+    """Return what the plugin wants, or the model makes use of, where that is more."""
+    # Other people's handles need not say it.
+    used: int | None = getattr(model, "size_px", None)
+    return max(int(getattr(plugin.module, "size_px", DEFAULT_SIZE_PX)), used or 0)
 
 
 def _of_item(generator: Generator, item: str) -> Generator:
@@ -149,35 +172,40 @@ def _check_placeholders(name: str, options: Any, earlier: Sequence[BoundStep]) -
         step.name: None if step.hook in _WORDLESS else [question.name for question in step.questions]
         for step in earlier
     }
-    for key, template in _templates(options, ()):
+    for key, template in _parts(options, (), PromptTemplate):
         try:
             template.check(known)
         except ValueError as error:
             raise ConfigError(f"steps.{name}.{'.'.join(key)}: {error}") from error
 
 
-def _templates(value: Any, key: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], PromptTemplate]]:
-    """Yield the templates among a plugin's options, with the keys that lead to them."""
-    if isinstance(value, PromptTemplate):
+def _parts(value: Any, key: tuple[str, ...], kind: type[_Part]) -> Iterator[tuple[tuple[str, ...], _Part]]:
+    """Yield what is of one kind among a plugin's options, with the keys that lead to it."""
+    if isinstance(value, kind):
         yield key, value
     elif isinstance(value, pydantic.BaseModel):
         for part in type(value).model_fields:
-            yield from _templates(getattr(value, part), (*key, part))
+            yield from _parts(getattr(value, part), (*key, part), kind)
     elif isinstance(value, Mapping):
         for part, inner in value.items():
-            yield from _templates(inner, (*key, str(part)))
+            yield from _parts(inner, (*key, str(part)), kind)
     elif isinstance(value, (list, tuple)):
         for index, inner in enumerate(value):
-            yield from _templates(inner, (*key, str(index)))
+            yield from _parts(inner, (*key, str(index)), kind)
 
 
-def _check_together(name: str, plugin: Plugin, options: Any, model: ModelHandle | None) -> None:
-    """Let the plugin say whether the model can do what the options ask of it."""
+def _check_together(
+    name: str, plugin: Plugin, options: Any, model: ModelHandle | None, models: Mapping[str, ModelHandle]
+) -> None:
+    """Let the plugin say whether the models can do what the options ask of them."""
     check = getattr(plugin.module, "check", None)
     if not callable(check):
         return
+    offered: dict[str, Any] = {"options": options, "model": model}
+    if "models" in guarded(plugin, functools.partial(inspect.signature, check)).parameters:
+        offered["models"] = models
     try:
-        guarded(plugin, check, options=options, model=model)
+        guarded(plugin, check, **offered)
     except UsageError as error:
         raise ConfigError(f"steps.{name}: {error}") from error
 

@@ -96,6 +96,7 @@ class Filters:
             length=None,
             deadline=deadline,
             log=logging.getLogger(f"enrich.filter.{one.name}"),
+            models=one.models,
         )
         return self.host.call(one.plugin, HOOK, renditions=renditions, prompt=prompt, context=context)
 

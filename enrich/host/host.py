@@ -243,6 +243,7 @@ class Host:
             length=getattr(step.options, "length", None),
             deadline=None if step.deadline_seconds is None else time.monotonic() + step.deadline_seconds,
             log=logging.getLogger(f"enrich.step.{step.name}"),
+            models=step.models,
         )
         offered: dict[str, Any] = {"renditions": [one.rendition for one in subjects], "context": context}
         if step.hook == "enrich_answer":

@@ -1,34 +1,48 @@
-"""Texts that run together: rows of a decoder that have read equally many tokens."""
+"""Texts that run together: rows of a decoder, each of which reads one token in a run."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from enrich.inference.decoder import Cache
 from enrich.inference.writing import Request, Writing
 from enrich.types import Generated
 
-__all__ = ["Cohort", "Place", "Reader"]
+__all__ = ["Cohort", "Held", "Place", "Reader"]
+
+
+class Held(Protocol):
+    """What a reader has read, row by row; each reader has a class of its own for it."""
+
+    @property
+    def length(self) -> int:
+        """Tokens read: of the longest row, where they differ."""
+        ...
+
+    @property
+    def kind(self) -> Hashable:
+        """What those that can be joined have in common."""
+        ...
 
 
 class Reader(Protocol):
-    """What a cohort needs of a decoder; see ``Decoder``."""
+    """What a cohort needs of a decoder; see ``Decoder`` and ``JointDecoder``.
 
-    def prefill(
-        self, ids: NDArray[np.int64], states: NDArray[np.float32]
-    ) -> tuple[NDArray[np.float32], Cache]: ...
+    Its caches are ``Held``, and go to no other reader than the one that made them.
+    """
 
-    def step(self, tokens: Sequence[int], cache: Cache) -> tuple[NDArray[np.float32], Cache]: ...
+    def prefill(self, ids: NDArray[np.int64], states: Sequence[Any]) -> tuple[NDArray[np.float32], Any]: ...
 
-    def take(self, cache: Cache, rows: Sequence[int]) -> Cache: ...
+    def step(self, tokens: Sequence[int], cache: Any) -> tuple[NDArray[np.float32], Any]: ...
 
-    def join(self, caches: Sequence[Cache]) -> Cache: ...
+    def take(self, cache: Any, rows: Sequence[int]) -> Any: ...
+
+    def join(self, caches: Sequence[Any]) -> Any: ...
 
 
 @dataclass(eq=False, slots=True)
@@ -51,7 +65,7 @@ Fail = Callable[[Place, Exception], None]
 
 
 class Cohort:
-    """Places whose rows have read equally many tokens.
+    """Places whose rows are read in one run.
 
     Parameters
     ----------
@@ -59,11 +73,11 @@ class Cohort:
         Each takes as many rows as its writing says, in this order.
     tokens : sequence of int
         What each row reads next.
-    cache : Cache
+    cache : Held
         What each row has read.
     """
 
-    def __init__(self, places: Sequence[Place], tokens: Sequence[int], cache: Cache) -> None:
+    def __init__(self, places: Sequence[Place], tokens: Sequence[int], cache: Held) -> None:
         self.places = list(places)
         self._tokens = list(tokens)
         self._cache = cache
@@ -80,9 +94,9 @@ class Cohort:
         return self._cache.length
 
     @property
-    def kind(self) -> tuple[int, tuple[int, ...]]:
+    def kind(self) -> Hashable:
         """What cohorts that can be joined have in common."""
-        return self._cache.length, self._cache.states_shape
+        return self._cache.kind
 
     @property
     def is_interactive(self) -> bool:
@@ -98,7 +112,7 @@ class Cohort:
             Whatever the reader raises; no place is touched then.
         """
         ids = np.asarray([place.request.ids for place in places], np.int64)
-        logits, cache = reader.prefill(ids, np.stack([place.request.states for place in places]))
+        logits, cache = reader.prefill(ids, [place.request.states for place in places])
         return _after(places, [1] * len(places), logits, cache, reader, fail)
 
     def step(self, reader: Reader, fail: Fail) -> Cohort | None:
@@ -141,7 +155,7 @@ def _after(
     places: Sequence[Place],
     widths: Sequence[int],
     logits: NDArray[np.float32],
-    cache: Cache,
+    cache: Held,
     reader: Reader,
     fail: Fail,
 ) -> Cohort | None:

@@ -2,7 +2,8 @@
 
 Three forms are known: optimum's merged graph, whose input ``use_cache_branch`` says whether there is a
 past; a merged graph without it, whose past may be of length 0; and a graph for the first run with
-another, ``decoder_with_past``, for the rest. The cache stays where the graphs run.
+another, ``decoder_with_past``, for the rest. Each may take embeddings instead of tokens, which a graph of
+their own gives then. The cache stays where the graphs run.
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ _PAST, _PRESENT = "past_key_values.", "present."
 #: Keys and values over the encoder's states: made by the first run, and the same in all others.
 _OF_STATES = ".encoder."
 _STATES, _STATES_MASK = "encoder_hidden_states", "encoder_attention_mask"
-_OTHERS = {"input_ids", "attention_mask", "position_ids", "use_cache_branch", _STATES, _STATES_MASK}
+_EMBEDS = "inputs_embeds"
+_OTHERS = {"input_ids", _EMBEDS, "attention_mask", "position_ids", "use_cache_branch", _STATES, _STATES_MASK}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +51,11 @@ class Cache:
     rows: int
     states_shape: tuple[int, ...]
 
+    @property
+    def kind(self) -> tuple[int, tuple[int, ...]]:
+        """What caches that can be joined have in common: most exported decoders have no mask for the past."""
+        return self.length, self.states_shape
+
 
 class Decoder:
     """Reads tokens in view of an encoder's states and says what may come next.
@@ -57,6 +64,8 @@ class Decoder:
     ----------
     first, later : Session
         The graph of the first run, and that of all others; one and the same where it is merged.
+    words : Session or None
+        From tokens to their embeddings, for graphs that take those.
 
     Raises
     ------
@@ -64,8 +73,8 @@ class Decoder:
         The graphs are of another kind. Not retryable.
     """
 
-    def __init__(self, first: Session, later: Session) -> None:
-        self._first, self._later = first, later
+    def __init__(self, first: Session, later: Session, words: Session | None = None) -> None:
+        self._first, self._later, self._words = first, later, words
         self._past = [port for port in later.inputs if port.name.startswith(_PAST)]
         self._later_names = {port.name for port in later.inputs}
         self._dtypes = {port.name: port.dtype for port in (*later.inputs, *first.inputs)}
@@ -74,7 +83,7 @@ class Decoder:
 
     @classmethod
     def open(cls, graphs: Mapping[str, Path], device: Device, *, threads: int | None = None) -> Decoder:
-        """Load the graphs ``decoder`` and, where there is one, ``decoder_with_past``.
+        """Load the graphs ``decoder`` and, where there are such, ``decoder_with_past`` and ``embed``.
 
         Raises
         ------
@@ -82,15 +91,28 @@ class Decoder:
             As ``Session`` does. Not retryable.
         """
         # Each step has shapes of its own.
-        first = open_session(graphs["decoder"], device, threads=threads, keeps_memory=False)
-        if "decoder_with_past" not in graphs:
-            return cls(first, first)
-        return cls(
-            first, open_session(graphs["decoder_with_past"], device, threads=threads, keeps_memory=False)
-        )
+        sessions = {
+            part: open_session(graphs[part], device, threads=threads, keeps_memory=False)
+            for part in ("decoder", "decoder_with_past", "embed")
+            if part in graphs
+        }
+        first = sessions["decoder"]
+        return cls(first, sessions.get("decoder_with_past", first), sessions.get("embed"))
+
+    def embed(self, ids: NDArray[np.int64]) -> NDArray[np.floating]:
+        """Return the embeddings of tokens: (B, S, D) for (B, S), of a decoder that takes those.
+
+        Raises
+        ------
+        InferenceError
+            The runtime refused the run. Not retryable.
+        """
+        assert self._words is not None, "checked when it was opened"
+        (rows,) = self._words.run({"input_ids": ids}, [self._words.outputs[0].name])
+        return rows
 
     def prefill(
-        self, ids: NDArray[np.int64], states: NDArray[np.float32]
+        self, ids: NDArray[np.int64], states: Sequence[NDArray[np.float32]] | NDArray[np.float32]
     ) -> tuple[NDArray[np.float32], Cache]:
         """Read the rows' first tokens.
 
@@ -114,6 +136,7 @@ class Decoder:
             The runtime refused the run. Not retryable.
         """
         rows, length = ids.shape
+        states = np.stack(list(states))
         values = {_STATES: self._first.place(states, self._dtypes[_STATES])}
         if _STATES_MASK in self._dtypes:
             ones = np.ones(states.shape[:2], self._dtypes[_STATES_MASK])
@@ -174,6 +197,8 @@ class Decoder:
             "use_cache_branch": np.asarray([not is_first]),
             **values,
         }
+        if _EMBEDS in self._dtypes:
+            feeds[_EMBEDS] = self.embed(ids)
         kept = {name: _present(name) for name in self._empty if is_first or _OF_STATES not in name}
         bound = session.run_bound(feeds, ["logits"], list(kept.values()))
         logits = bound.arrays[0][:, -1].astype(np.float32)
@@ -187,6 +212,10 @@ class Decoder:
             raise ManifestError(
                 f"{self._first.graph}: is no decoder with a cache as optimum exports it (the task "
                 f"image-to-text-with-past): it takes {', '.join(sorted(self._dtypes))}"
+            )
+        if _EMBEDS in self._dtypes and self._words is None:
+            raise ManifestError(
+                f"{self._first.graph}: it takes {_EMBEDS}, and there is no embed_tokens.onnx that makes them"
             )
         if any(port.shape[:1] != (None,) for port in self._past):
             raise ManifestError(f"{self._later.graph}: its batch is fixed; export it with a symbolic batch")

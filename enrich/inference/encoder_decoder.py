@@ -7,35 +7,36 @@ Source of what each architecture reads first and where it ends: ``VisionEncoderD
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from enrich.errors import ManifestError, UsageError
-from enrich.inference.batches import decompose
 from enrich.inference.decoder import Decoder
 from enrich.inference.devices import Device
 from enrich.inference.generator import ROWS_MAX, Generator
-from enrich.inference.handle import Model
 from enrich.inference.ports import choose_port, picture_port
-from enrich.inference.prompting import Prompt, Prompting
+from enrich.inference.prompting import Prompting
+from enrich.inference.questioning import Over, Questioning, read_questions
 from enrich.inference.sampling import check_decoding
 from enrich.inference.scheduler import Scheduler, Stats
 from enrich.inference.session import Session, open_session
 from enrich.inference.speech import read_speech
 from enrich.inference.stored import StoredModel
 from enrich.inference.text import Tokenizer, load_tokenizer
+from enrich.inference.writer import Writer
 from enrich.inference.writing import Request
 from enrich.types import Decoding, Generated, Rendition
 
 __all__ = ["EncoderDecoder"]
 
 _CPU = Device("cpu")
+_STATES = ["last_hidden_state", "image_features"]
 
 
-class EncoderDecoder(Model):
+class EncoderDecoder(Writer):
     """A model that writes about pictures, from any thread.
 
     Parameters
@@ -46,10 +47,12 @@ class EncoderDecoder(Model):
         From pictures to states.
     decoder : Decoder
         From states and tokens to the next token.
-    text_encoder : Session or None
+    questioning : Questioning or None
         From a question and a picture's states to the states that the answer is written from.
     tokenizer : Tokenizer
         The model's.
+    prompting : Prompting or None
+        How it is asked, where not by its manifest alone.
 
     Raises
     ------
@@ -66,23 +69,22 @@ class EncoderDecoder(Model):
         model: StoredModel,
         encoder: Session,
         decoder: Decoder,
-        text_encoder: Session | None,
+        questioning: Questioning | None,
         tokenizer: Tokenizer,
+        prompting: Prompting | None = None,
     ) -> None:
         super().__init__(model)
-        self._encoder, self._text_encoder, self._tokenizer = encoder, text_encoder, tokenizer
+        self._encoder, self._questioning, self._tokenizer = encoder, questioning, tokenizer
         self._speech = read_speech(model)
-        self._prompting = Prompting(model.name, model.manifest, model.languages, model.hooks)
+        self._prompting = prompting or Prompting(model.name, model.manifest, model.languages, model.hooks)
         self._pixels = picture_port(model, encoder.inputs).name
-        self._states = choose_port(
-            model, encoder.outputs, model.manifest.output.name, ["last_hidden_state"], "output"
-        ).name
+        self._states = choose_port(model, encoder.outputs, model.manifest.output.name, _STATES, "output").name
         self._try(decoder)
         self._scheduler = Scheduler(self._see, encoder.buckets, name=model.name)
         self._generator = Generator(decoder, tokenizer, self._speech.ending, name=model.name)
 
     @classmethod
-    def open(cls, model: StoredModel, device: Device = _CPU, *, threads: int | None = None) -> EncoderDecoder:
+    def open(cls, model: StoredModel, device: Device = _CPU, *, threads: int | None = None) -> Self:
         """Load the graphs, run one blank picture, and start the schedulers.
 
         Raises
@@ -98,7 +100,9 @@ class EncoderDecoder(Model):
             open_session(model.graphs["encoder"], device, threads=threads),
             Decoder.open(model.graphs, device, threads=threads),
             # Each length of a question is a shape of its own.
-            open_session(text_encoder, device, threads=threads, keeps_memory=False) if text_encoder else None,
+            Over(open_session(text_encoder, device, threads=threads, keeps_memory=False))
+            if text_encoder
+            else None,
             tokenizer,
         )
 
@@ -111,39 +115,6 @@ class EncoderDecoder(Model):
     def stats(self) -> Stats:
         """What the scheduler of its pictures did so far."""
         return self._scheduler.stats
-
-    @property
-    def writer_stats(self) -> Stats:
-        """What the scheduler of its texts did so far: runs of the decoder by their rows."""
-        return self._generator.stats
-
-    def caption_prompt(self, length: str | None, language: str | None) -> Prompt:
-        """Return the prompt that asks for a caption; the length's budget goes with it.
-
-        Parameters
-        ----------
-        length : {"short", "normal", "long", "alt_text"} or None
-            None: normal.
-        language : str or None
-            BCP 47; a region or script that the model does not know is left out. None: its first.
-
-        Raises
-        ------
-        UsageError
-            The model writes no captions, or does not know this language or length. Not retryable.
-        """
-        return self._prompting.caption(length, language)
-
-    def answer_prompt(self, question: str, language: str | None) -> Prompt:
-        """Return the prompt that asks a question; the budget of an answer goes with it.
-
-        Raises
-        ------
-        UsageError
-            The model answers no questions, or not in this language; or the question is empty. Not
-            retryable.
-        """
-        return self._prompting.answer(question, language)
 
     def generate(
         self,
@@ -175,8 +146,8 @@ class EncoderDecoder(Model):
         check_decoding(decoding, beams_max=ROWS_MAX)
         heads = [self._heads(prompt) for prompt in prompts]
         states = self._encode(renditions, interactive=interactive)
-        if self._text_encoder is not None:
-            states = self._read(self._text_encoder, prompts, states)
+        if self._questioning is not None:
+            states = self._read(self._questioning, prompts, states)
         requests = [
             Request(
                 head,
@@ -199,7 +170,7 @@ class EncoderDecoder(Model):
 
     def _heads(self, prompt: str) -> tuple[int, ...]:
         """Return what the decoder reads before it writes."""
-        if self._text_encoder is not None:
+        if self._questioning is not None:
             return (self._speech.start,)
         head = (self._speech.start, *self._tokenizer.encode(prompt, special=False, plain=True))
         self._check_length(len(head))
@@ -223,8 +194,8 @@ class EncoderDecoder(Model):
     def _try(self, decoder: Decoder) -> None:
         """Look at a blank picture and read one token: whether graphs and tokenizer are of one model."""
         states = list(self._see(np.zeros((1, *self._model.preprocessing.shape), np.float32)))
-        if self._text_encoder is not None:
-            states = self._read(self._text_encoder, [""], states)
+        if self._questioning is not None:
+            states = self._read(self._questioning, [""], states)
         logits, _ = decoder.prefill(np.asarray([[self._speech.start]], np.int64), np.stack(states))
         words = logits.shape[1]
         if self._tokenizer.size > words:
@@ -255,34 +226,12 @@ class EncoderDecoder(Model):
         return states.astype(np.float32, copy=False)
 
     def _read(
-        self, text_encoder: Session, prompts: Sequence[str], states: Sequence[NDArray[np.float32]]
+        self, questioning: Questioning, prompts: Sequence[str], states: Sequence[NDArray[np.float32]]
     ) -> list[NDArray[np.float32]]:
-        """Return each question's states, (S, D), read over its picture's; equally long ones together."""
         questions = [self._tokenizer.encode(prompt, plain=True) for prompt in prompts]
-        by_length: dict[int, list[int]] = {}
-        for index, ids in enumerate(questions):
-            self._check_length(len(ids))
-            by_length.setdefault(len(ids), []).append(index)
-        read: dict[int, NDArray[np.float32]] = {}
-        for alike in by_length.values():
-            for size in decompose(len(alike), text_encoder.buckets):
-                part, alike = alike[:size], alike[size:]
-                asked = np.asarray([questions[index] for index in part], np.int64)
-                rows = self._read_batch(text_encoder, asked, np.stack([states[index] for index in part]))
-                read |= zip(part, rows, strict=True)
-        return [read[index] for index in range(len(prompts))]
-
-    def _read_batch(
-        self, text_encoder: Session, ids: NDArray[np.int64], states: NDArray[np.float32]
-    ) -> NDArray[np.float32]:
-        feeds: Mapping[str, NDArray[Any]] = {
-            "input_ids": ids,
-            "attention_mask": np.ones_like(ids),
-            "encoder_hidden_states": states,
-            "encoder_attention_mask": np.ones(states.shape[:2], np.int64),
-        }
-        (rows,) = text_encoder.run(feeds, [text_encoder.outputs[0].name])
-        return rows.astype(np.float32, copy=False)
+        for ids, seen in zip(questions, states, strict=True):
+            self._check_length(questioning.length(len(ids), len(seen)))
+        return read_questions(questioning, questions, states)
 
 
 def _listener(on_text: Callable[[int, str], None] | None, index: int) -> Callable[[str], None] | None:

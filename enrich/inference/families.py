@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from enrich.inference.handle import Model
     from enrich.inference.stored import StoredModel
 
-__all__ = ["FAMILIES", "Family", "family_of", "open_model", "try_out"]
+__all__ = ["FAMILIES", "WRITERS", "Family", "family_of", "open_model", "try_out"]
 
 _TRIAL_PX = 224
 _TRIAL_LEVEL = 128
@@ -42,6 +42,9 @@ class Family:
     hooks: tuple[str, ...]
 
 
+#: The families that write texts.
+WRITERS = frozenset({"encoder-decoder", "florence", "vision-language"})
+
 #: By the name that manifest.json calls them.
 FAMILIES: Mapping[str, Family] = {
     "classifier": Family(
@@ -59,6 +62,30 @@ FAMILIES: Mapping[str, Family] = {
         },
         ("enrich_caption",),
     ),
+    "florence": Family(
+        {
+            "Florence2ForConditionalGeneration": ("enrich_caption", "enrich_text", "enrich_tag"),
+        },
+        ("enrich_caption", "enrich_text", "enrich_tag"),
+    ),
+    "vision-language": Family(
+        dict.fromkeys(
+            (
+                "Idefics3ForConditionalGeneration",
+                "LlavaForConditionalGeneration",
+                "LlavaNextForConditionalGeneration",
+                "Qwen2VLForConditionalGeneration",
+                "Qwen2_5_VLForConditionalGeneration",
+                "SmolVLMForConditionalGeneration",
+            ),
+            ("enrich_caption", "enrich_answer", "enrich_tag", "enrich_age"),
+        ),
+        ("enrich_caption", "enrich_answer", "enrich_tag", "enrich_age"),
+    ),
+    # By manifest alone: such networks come from everywhere, and no config.json tells of them.
+    "detector": Family({}, ("enrich_tag",)),
+    # One number for a picture: so far, an age in years.
+    "regressor": Family({}, ("enrich_age",)),
 }
 
 
@@ -104,6 +131,22 @@ def open_model(stored: StoredModel, device: Device, *, threads: int | None = Non
         from enrich.inference.encoder_decoder import EncoderDecoder
 
         return EncoderDecoder.open(stored, device, threads=threads)
+    if stored.family == "florence":
+        from enrich.inference.florence import Florence
+
+        return Florence.open(stored, device, threads=threads)
+    if stored.family == "vision-language":
+        from enrich.inference.vision_language import VisionLanguage
+
+        return VisionLanguage.open(stored, device, threads=threads)
+    if stored.family == "detector":
+        from enrich.inference.detector import Detector
+
+        return Detector.open(stored, device, threads=threads)
+    if stored.family == "regressor":
+        from enrich.inference.regressor import Regressor
+
+        return Regressor.open(stored, device, threads=threads)
     from enrich.inference.classifier import Classifier
 
     return Classifier.open(stored, device, threads=threads)
@@ -124,7 +167,11 @@ def try_out(model: Model) -> None:
         model.embed([_TRIAL_TEXT])
         if "enrich_tag" in model.hooks:
             model.predict([rendition], [_TRIAL_TEXT])
-    elif model.family == "encoder-decoder":
+    elif model.family == "detector":
+        model.detect([rendition])
+    elif model.family == "regressor":
+        model.measure([rendition])
+    elif model.family in WRITERS:
         prompts = []
         if "enrich_caption" in model.hooks:
             prompts.append(model.caption_prompt(None, None))

@@ -1,9 +1,9 @@
 """One thread per decoder that writes many texts at once, however they come and go.
 
-Rows of one run must have read equally many tokens: most exported decoders have no mask for the past.
-So texts run in *cohorts* of one length. New ones are read in as soon as there is room; the cohort that
-read least goes first, until it has caught up with the next one and both run on as one. None is passed
-over for long.
+Texts run in *cohorts*. New ones are read in as soon as there is room. Where the decoder can leave out
+the past of single rows, all cohorts are joined at once. Most exported decoders cannot, so that rows of
+one run must have read equally many tokens: then the cohort that read least goes first, until it has
+caught up with the next one and both run on as one. None is passed over for long.
 """
 
 from __future__ import annotations
@@ -65,6 +65,8 @@ class Generator:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._reader, self._tokenizer, self._ending = reader, tokenizer, ending
+        # With such a reader nobody has to catch up: each joins the others at once.
+        self._pads: bool = getattr(reader, "pads", False)
         self._name, self._rows_max, self._capacity, self._clock = name, rows_max, capacity, clock
         self._waiting: list[Place] = []
         self._cohorts: list[Cohort] = []
@@ -86,6 +88,8 @@ class Generator:
 
         Raises
         ------
+        UsageError
+            The model cannot tell a request's choices apart. Not retryable.
         InferenceError
             The runtime refused a request, alone too; its deadline passed; or the model is closed. Not
             retryable. What ``on_text`` raises is raised as it is.
@@ -191,22 +195,26 @@ class Generator:
 
     def _room(self, is_interactive: bool) -> int:
         places = (place for cohort in self._cohorts for place in cohort.places)
-        taken = sum(place.writing.rows for place in places if place.request.interactive is is_interactive)
+        taken = sum(self._need(place) for place in places if place.request.interactive is is_interactive)
         return self._rows_max - taken
 
     def _fitting(self, queue: Sequence[Place], room: int) -> list[Place]:
-        fit_all = sum(place.writing.rows for place in queue) <= room
-        if not (fit_all or room >= self._rows_max * _FREE_SHARE):
+        fit_all = sum(self._need(place) for place in queue) <= room
+        if not (fit_all or self._pads or room >= self._rows_max * _FREE_SHARE):
             return []
         group: list[Place] = []
         for place in queue:
-            if place.kind == queue[0].kind and place.writing.rows <= room:
+            if place.kind == queue[0].kind and self._need(place) <= room:
                 group.append(place)
-                room -= place.writing.rows
+                room -= self._need(place)
             elif not group:
                 # The first one waits until there is room for it, and is not overtaken.
                 break
         return group
+
+    def _need(self, place: Place) -> int:
+        """Return how many rows are kept free for a place: choices may take more later on."""
+        return min(place.writing.rows_max, self._rows_max)
 
     def _read_in(self, group: Sequence[Place]) -> None:
         try:

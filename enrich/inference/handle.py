@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from enrich.errors import UsageError
 from enrich.inference.domain import flat_share
-from enrich.types import Decoding, Generated, Rendition
+from enrich.types import Decoding, Detection, Generated, Rendition, TextLine, Turn
 
 if TYPE_CHECKING:
     import threading
@@ -33,6 +33,10 @@ _PURPOSES: Mapping[str, str] = {
     "caption_prompt": "write captions",
     "answer_prompt": "answer questions",
     "generate": "write",
+    "converse": "talk",
+    "detect": "find things",
+    "read": "read text",
+    "measure": "measure",
 }
 
 
@@ -83,6 +87,11 @@ class Model(abc.ABC):
     def languages(self) -> tuple[str, ...]:
         """The languages it can be asked for (BCP 47); empty for models without words."""
         return self._model.languages
+
+    @property
+    def size_px(self) -> int | None:
+        """The longest edge that it makes use of; None: what the plugin asks for is right."""
+        return None
 
     @property
     @abc.abstractmethod
@@ -165,6 +174,55 @@ class Model(abc.ABC):
             Its family cannot. Not retryable.
         """
         self._cannot("generate")
+
+    def converse(
+        self,
+        conversations: Sequence[Sequence[Turn]],
+        decoding: Decoding = Decoding(),  # noqa: B008  # frozen
+        *,
+        deadline: float | None = None,
+        interactive: bool = False,
+        on_text: Callable[[int, str], None] | None = None,
+        cancel: threading.Event | None = None,
+    ) -> Sequence[Generated]:
+        """Say what comes next in each conversation; the rest as for ``generate``.
+
+        Raises
+        ------
+        UsageError
+            Its family cannot. Not retryable.
+        """
+        self._cannot("converse")
+
+    def detect(self, renditions: Sequence[Rendition]) -> Sequence[Sequence[Detection]]:
+        """Find things in each rendition, the surest first.
+
+        Raises
+        ------
+        UsageError
+            Its family cannot. Not retryable.
+        """
+        self._cannot("detect")
+
+    def read(self, renditions: Sequence[Rendition]) -> Sequence[Sequence[TextLine]]:
+        """Read the text in each rendition, line by line.
+
+        Raises
+        ------
+        UsageError
+            Its family cannot. Not retryable.
+        """
+        self._cannot("read")
+
+    def measure(self, renditions: Sequence[Rendition]) -> Sequence[float]:
+        """Return the number that the model says of each rendition: the age in years.
+
+        Raises
+        ------
+        UsageError
+            Its family cannot. Not retryable.
+        """
+        self._cannot("measure")
 
     def _cannot(self, method: str) -> NoReturn:
         able = [

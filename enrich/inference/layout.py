@@ -15,8 +15,25 @@ _GRAPHS_FOLDER = "onnx"
 _WHOLE = "model.onnx"
 
 _VISION, _TEXT = "vision_model.onnx", "text_model.onnx"
+_EMBED = "embed_tokens.onnx"
 _ENCODERS = ("encoder_model.onnx", "vision_encoder.onnx", _VISION)
 _DECODERS = ("decoder_model_merged.onnx", "decoder_model.onnx")
+
+
+#: The files of families whose graphs have one name each, by their part; what takes pictures first.
+_PARTS: Mapping[str, Mapping[str, str]] = {
+    "vision-language": {
+        "vision": "vision_encoder.onnx",
+        "embed": _EMBED,
+        "decoder": "decoder_model_merged.onnx",
+    },
+    "florence": {
+        "vision": "vision_encoder.onnx",
+        "embed": _EMBED,
+        "encoder": "encoder_model.onnx",
+        "decoder": "decoder_model_merged.onnx",
+    },
+}
 
 
 def find_graphs(folder: Path, manifest: Manifest, family: str) -> dict[str, Path]:
@@ -31,7 +48,8 @@ def find_graphs(folder: Path, manifest: Manifest, family: str) -> dict[str, Path
     family : str
         A classifier has ``model``; a dual encoder ``model``, or ``vision`` and ``text`` (then ``model``
         too, where it is there); an encoder-decoder has ``encoder`` and ``decoder``, and may have
-        ``text_encoder`` and ``decoder_with_past``.
+        ``text_encoder`` and ``decoder_with_past``; a vision-language model has ``vision``, ``embed`` and
+        ``decoder``, and Florence ``encoder`` besides.
 
     Raises
     ------
@@ -42,17 +60,20 @@ def find_graphs(folder: Path, manifest: Manifest, family: str) -> dict[str, Path
         path = inside(folder, manifest.graph, "graph")
         if not path.is_file():
             raise ManifestError(f"{folder / MANIFEST_NAME}: graph: there is no file {manifest.graph}")
-        if family == "encoder-decoder":
+        if family == "encoder-decoder" or family in _PARTS:
             raise ManifestError(
-                f"{folder / MANIFEST_NAME}: graph: an {family} has several, with names of their own; "
+                f"{folder / MANIFEST_NAME}: graph: {family} models have several, with names of their own; "
                 "leave it out"
             )
         return {"model": path}
+    named = _variant(folder, manifest)
     if family == "dual-encoder":
-        return _dual_encoder(folder)
+        return _dual_encoder(folder, named)
     if family == "encoder-decoder":
-        return _encoder_decoder(folder)
-    return {"model": _only_graph(folder)}
+        return _encoder_decoder(folder, named)
+    if family in _PARTS:
+        return _parts(folder, _PARTS[family], named)
+    return {"model": named.get("model") or _only_graph(folder)}
 
 
 def find_file(folder: Path, name: str) -> Path | None:
@@ -101,29 +122,63 @@ def _only_graph(folder: Path) -> Path:
     raise ManifestError(f"{folder / MANIFEST_NAME}: graph: name the .onnx file; the folder has {found}")
 
 
-def _dual_encoder(folder: Path) -> dict[str, Path]:
-    vision, text, whole = (find_file(folder, name) for name in (_VISION, _TEXT, _WHOLE))
+def _variant(folder: Path, manifest: Manifest) -> dict[str, Path]:
+    """Return the graphs of the chosen variant by their part; none where no variant is chosen."""
+    if manifest.variant is None:
+        return {}
+    if manifest.variant not in manifest.variants:
+        raise ManifestError(
+            f"{folder / MANIFEST_NAME}: variant: {manifest.variant} is none of "
+            f"{', '.join(manifest.variants) or 'none: there are no variants'}"
+        )
+    graphs = manifest.variants[manifest.variant].graphs
+    found = {part: inside(folder, name, "variants") for part, name in graphs.items()}
+    for part, path in found.items():
+        if not path.is_file():
+            raise ManifestError(
+                f"{folder / MANIFEST_NAME}: variants.{manifest.variant}: there is no file {graphs[part]}"
+            )
+    return found
+
+
+def _dual_encoder(folder: Path, named: Mapping[str, Path]) -> dict[str, Path]:
+    vision, text, whole = (
+        named.get(part) or find_file(folder, name)
+        for part, name in (("vision", _VISION), ("text", _TEXT), ("model", _WHOLE))
+    )
     if vision and text:
-        return {"vision": vision, "text": text} | ({"model": whole} if whole else {})
+        # Both halves of one variant; the whole graph may be of another.
+        is_own = whole is not None and (not named or "model" in named)
+        return {"vision": vision, "text": text} | ({"model": whole} if whole and is_own else {})
     if whole:
         return {"model": whole}
     raise _missing(folder, f"{_WHOLE}, or {_VISION} with {_TEXT}")
 
 
-def _encoder_decoder(folder: Path) -> dict[str, Path]:
-    encoder, decoder = _first(folder, _ENCODERS), _first(folder, _DECODERS)
+def _encoder_decoder(folder: Path, named: Mapping[str, Path]) -> dict[str, Path]:
+    encoder = named.get("encoder") or _first(folder, _ENCODERS)
+    decoder = named.get("decoder") or _first(folder, _DECODERS)
     if encoder is None:
         raise _missing(folder, " or ".join(_ENCODERS))
     if decoder is None:
         raise _missing(folder, " or ".join(_DECODERS))
+    later = named.get("decoder_with_past")
+    if later is None and "merged" not in decoder.name and "decoder" not in named:
+        later = find_file(folder, "decoder_with_past_model.onnx")
     found: Mapping[str, Path | None] = {
         "encoder": encoder,
         "decoder": decoder,
-        "text_encoder": find_file(folder, "text_encoder.onnx"),
-        "decoder_with_past": None
-        if "merged" in decoder.name
-        else find_file(folder, "decoder_with_past_model.onnx"),
+        "text_encoder": named.get("text_encoder") or find_file(folder, "text_encoder.onnx"),
+        "decoder_with_past": later,
     }
+    return {part: path for part, path in found.items() if path is not None}
+
+
+def _parts(folder: Path, names: Mapping[str, str], named: Mapping[str, Path]) -> dict[str, Path]:
+    found = {part: named.get(part) or find_file(folder, name) for part, name in names.items()}
+    missing = [names[part] for part, path in found.items() if path is None]
+    if missing:
+        raise _missing(folder, " and no ".join(missing))
     return {part: path for part, path in found.items() if path is not None}
 
 

@@ -17,7 +17,9 @@ from enrich.inference.preprocess import Colour, Layout, Preprocessing
 __all__ = [
     "MANIFEST_NAME",
     "Activation",
+    "BoxForm",
     "Crop",
+    "DetectionOutput",
     "Domain",
     "Input",
     "Manifest",
@@ -25,6 +27,7 @@ __all__ = [
     "Output",
     "Prompts",
     "Resize",
+    "Variant",
     "ZeroShot",
     "parse_manifest",
     "read_json",
@@ -33,6 +36,9 @@ __all__ = [
 MANIFEST_NAME = "manifest.json"
 
 Activation = Literal["softmax", "sigmoid", "none"]
+
+#: Left, top, right, bottom; the middle and the size; or left, top and the size.
+BoxForm = Literal["corners", "centre", "corner"]
 
 _Schema = TypeVar("_Schema", bound=pydantic.BaseModel)
 
@@ -182,6 +188,26 @@ class Output(_Part):
     activation: Activation | None = None
 
 
+class DetectionOutput(_Part):
+    """How a detector's outputs read as boxes with labels.
+
+    A ``pair`` is an output of boxes, (B, A, 4), and one of scores, (B, A, C). ``rows`` is a single one with
+    both, (B, A, 4 + C) or, with whether anything is there before the labels, (B, A, 5 + C); its axes may
+    stand the other way round. ``fastestdet`` is that network's map, (B, 5 + C, H, W).
+    """
+
+    form: Literal["pair", "rows", "fastestdet"] = "pair"
+    boxes: _Text | None = None
+    scores: _Text | None = None
+    box: BoxForm = "corners"
+    unit: Literal["share", "px"] = "share"
+    activation: Activation = "none"
+    background: _Text | None = None
+    threshold: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.5
+    overlap: Annotated[float, pydantic.Field(gt=0, le=1)] = 0.45
+    limit: Annotated[int, pydantic.Field(ge=1, le=1000)] = 100
+
+
 class Domain(_Part):
     """The pictures the model knows: others are refused instead of guessed at."""
 
@@ -210,6 +236,18 @@ class ZeroShot(_Part):
     template: Annotated[str, pydantic.AfterValidator(_label)] | None = None
 
 
+class Variant(_Part):
+    """The same weights in another form (fp32, fp16, int8, q4): its graphs, and how far it agrees.
+
+    ``graphs`` maps parts (``model``, ``vision``, ``text``, ``encoder``, ``decoder``, ``embed`` ...) to files
+    of the folder; parts that are absent are those that lie there under their usual names.
+    """
+
+    graphs: dict[_Text, _Text]
+    agreement: dict[_Text, _Number] = {}
+    note: str | None = None
+
+
 class Manifest(_Part):
     """One model's manifest.json, with its defaults.
 
@@ -225,10 +263,13 @@ class Manifest(_Part):
     description: str | None = None
     knows: str | None = None
     graph: _Text | None = None
+    variant: _Text | None = None
+    variants: dict[_Text, Variant] = {}
     files: tuple[ModelFile, ...] = ()
     labels: Annotated[tuple[str, ...] | str, pydantic.BeforeValidator(_labels)] | None = None
     input: Input | None = None
     output: Output = Output()
+    detection: DetectionOutput = DetectionOutput()
     hooks: tuple[_Text, ...] = ()
     domain: Domain | None = None
     prompts: Prompts = Prompts()

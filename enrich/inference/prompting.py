@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from enrich.errors import UsageError
 from enrich.inference.manifest import Manifest
@@ -49,16 +49,23 @@ class Prompting:
         What it can be asked for (BCP 47); the first is its default.
     hooks : sequence of str
         The work hooks it can serve.
+    budgets : mapping of str to int
+        How many tokens a caption of each length, and an answer, may have where the manifest says nothing.
     """
 
-    def __init__(self, name: str, manifest: Manifest, languages: Sequence[str], hooks: Sequence[str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        manifest: Manifest,
+        languages: Sequence[str],
+        hooks: Sequence[str],
+        budgets: Mapping[str, int] = _BUDGETS,
+    ) -> None:
         self._name = name
         self._templates = manifest.prompts
         self._languages = tuple(languages)
         self._hooks = frozenset(hooks)
-        self._budgets: dict[str, int] = _BUDGETS | {
-            str(key): count for key, count in manifest.max_tokens.items()
-        }
+        self._budgets = {**budgets, **{str(key): count for key, count in manifest.max_tokens.items()}}
 
     def caption(self, length: str | None, language: str | None) -> Prompt:
         """Return the prompt that asks for a caption.
@@ -68,8 +75,7 @@ class Prompting:
         UsageError
             The model writes no captions, or does not know this language or length. Not retryable.
         """
-        if "enrich_caption" not in self._hooks:
-            raise UsageError(f"the model {self._name} writes no captions; it answers questions")
+        self._check_captions()
         length = "normal" if length is None else length
         said = self._templates.caption
         templates: dict[str, str] = (
@@ -78,8 +84,7 @@ class Prompting:
             else dict.fromkeys(_LENGTHS, said or "")
         )
         if length not in templates:
-            known = ", ".join(one for one in _LENGTHS if one in templates)
-            raise UsageError(f'the model {self._name} knows no length "{length}"; known: {known}')
+            raise self._unknown_length(length, templates)
         language = self._language(language)
         return Prompt(templates[length].format(language=language, length=length), length)
 
@@ -105,6 +110,14 @@ class Prompting:
     def budget(self, prompt: str) -> int:
         """Return how many tokens a prompt's text may have; one in other words is asked as a caption."""
         return self._budgets[prompt.purpose if isinstance(prompt, Prompt) else "normal"]
+
+    def _check_captions(self) -> None:
+        if "enrich_caption" not in self._hooks:
+            raise UsageError(f"the model {self._name} writes no captions; it answers questions")
+
+    def _unknown_length(self, length: str, known: Collection[str]) -> UsageError:
+        names = ", ".join(one for one in _LENGTHS if one in known)
+        return UsageError(f'the model {self._name} knows no length "{length}"; known: {names}')
 
     def _language(self, language: str | None) -> str:
         """Return the language that the model knows this one by.

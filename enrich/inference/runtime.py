@@ -12,21 +12,21 @@ import importlib.metadata
 import io
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from enrich.errors import ExtraMissing
 
-__all__ = ["RuntimeReport", "describe_runtime", "install_line", "load_runtime", "wheel_advice"]
+__all__ = ["RuntimeReport", "describe_runtime", "install_line", "load_runtime", "silent", "wheel_advice"]
 
 _log = logging.getLogger(__name__)
 
 #: The extra of each wheel; where several are installed, the first of them was meant.
 _EXTRAS = {"onnxruntime-gpu": "gpu", "onnxruntime-openvino": "openvino", "onnxruntime": "cpu"}
 _NVIDIA_FILES = (Path("/dev/nvidia0"), Path("/proc/driver/nvidia/version"))
-_ONLY_ERRORS = 3
+_ONLY_ERRORS, _NOTHING_BUT_FATAL = 3, 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,18 +115,35 @@ def wheel_advice(wheels: Mapping[str, str], *, nvidia: bool) -> tuple[str, ...]:
     return ()
 
 
+@contextlib.contextmanager
+def silent(runtime: Any) -> Iterator[None]:
+    """Print nothing of what ONNX Runtime has to say of a provider that cannot be loaded.
+
+    It writes coloured lines to stderr, beside the logs; whoever asks for the provider is told the reason.
+    """
+    runtime.set_default_logger_severity(_NOTHING_BUT_FATAL)
+    try:
+        yield
+    finally:
+        runtime.set_default_logger_severity(_ONLY_ERRORS)
+
+
 def install_line(extra: str) -> str:
     """Return the shell line that leaves exactly the wheel of ``extra`` (cpu, gpu, openvino) installed."""
     return f"pip uninstall -y {' '.join(_EXTRAS)} && pip install 'enrich-dam[{extra}]'"
 
 
 def _preload(runtime: Any) -> None:
-    """Find the CUDA libraries that pip installed, which the system's loader would not."""
-    # What could not be loaded is printed, and stdout belongs to the command's result.
+    """Find the CUDA libraries that pip installed, which the system's loader would not.
+
+    What could not be found is no complaint yet: nothing may want to run there, and whoever does
+    is told the reason.
+    """
+    # It is printed, and stdout belongs to the command's result.
     with contextlib.redirect_stdout(io.StringIO()) as printed:
         runtime.preload_dlls()
     for line in printed.getvalue().splitlines():
-        _log.warning("onnxruntime-gpu: %s", line)
+        _log.info("onnxruntime-gpu: %s", line)
 
 
 def _reinstall(wheels: Mapping[str, str]) -> str:

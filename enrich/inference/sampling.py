@@ -40,7 +40,7 @@ def check_decoding(decoding: Decoding, *, beams_max: int) -> None:
     """
     checks = {
         "max_tokens": (decoding.max_tokens is None or decoding.max_tokens >= 1, "1 or more"),
-        "beams": (1 <= decoding.beams <= beams_max, f"1 to {beams_max}"),
+        "beams": (decoding.beams is None or 1 <= decoding.beams <= beams_max, f"1 to {beams_max}"),
         "temperature": (0 <= decoding.temperature < math.inf, "0 or more"),
         "top_k": (decoding.top_k >= 0, "0 (all) or more"),
         "top_p": (0 < decoding.top_p <= 1, "over 0 and at most 1"),
@@ -50,6 +50,12 @@ def check_decoding(decoding: Decoding, *, beams_max: int) -> None:
         "stop": (
             not isinstance(decoding.stop, str) and all(decoding.stop),
             "a tuple of texts that are not empty",
+        ),
+        "choices": (
+            not isinstance(decoding.choices, str)
+            and all(one.strip() for one in decoding.choices)
+            and len(set(decoding.choices)) == len(decoding.choices),
+            "a tuple of texts that are not empty, none of them twice",
         ),
     }
     for name, (is_right, wanted) in checks.items():

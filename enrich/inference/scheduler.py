@@ -48,6 +48,12 @@ class Stats:
         """Items that were run."""
         return sum(bucket * count for bucket, count in self.runs.items())
 
+    def __add__(self, later: Stats) -> Stats:
+        """Return what two schedulers did, the second one after the first ended."""
+        runs = Counter(self.runs)
+        runs.update(later.runs)
+        return Stats(dict(sorted(runs.items())), self.refused + later.refused, later.waiting)
+
 
 class _Call:
     def __init__(self, items: Items) -> None:

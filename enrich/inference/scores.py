@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from enrich.errors import InferenceError
 from enrich.inference.manifest import Activation
 
-__all__ = ["LabelScores", "score"]
+__all__ = ["LabelScores", "activate", "score"]
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -58,15 +58,16 @@ def score(
     if not np.isfinite(row).all():
         raise InferenceError(f"{name}: the scores of a picture are not finite")
     # In float64: of a sigmoid near 0 or 1, float32 arithmetic would leave two or three digits.
-    return LabelScores(labels, _activate(row.astype(np.float64), activation).astype(np.float32))
+    return LabelScores(labels, activate(row.astype(np.float64), activation).astype(np.float32))
 
 
-def _activate(row: NDArray[np.float64], activation: Activation) -> NDArray[np.float64]:
+def activate(scores: NDArray[np.float64], activation: Activation) -> NDArray[np.float64]:
+    """Make probabilities of scores, (C,) or (A, C); softmax shares 1 among those of a row."""
     if activation == "softmax":
-        powers = np.exp(row - row.max())
-        return np.asarray(powers / powers.sum())
+        powers = np.exp(scores - scores.max(axis=-1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=-1, keepdims=True))
     if activation == "sigmoid":
         # exp(-x) would overflow for a large negative score.
-        power = np.exp(-np.abs(row))
-        return np.where(row >= 0, 1.0, power) / (1.0 + power)
-    return row
+        power = np.exp(-np.abs(scores))
+        return np.where(scores >= 0, 1.0, power) / (1.0 + power)
+    return scores

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +15,8 @@ from numpy.typing import NDArray
 from enrich.errors import InferenceError, ManifestError, ProviderError
 from enrich.inference.batches import BUCKETS
 from enrich.inference.devices import Device, candidates
-from enrich.inference.runtime import install_line, load_runtime
+from enrich.inference.reasons import misfit, missing_library
+from enrich.inference.runtime import install_line, load_runtime, silent
 
 __all__ = ["Bound", "Port", "Session", "open_session"]
 
@@ -30,9 +32,17 @@ _DTYPES = {
     "tensor(int64)": np.int64,
     "tensor(bool)": np.bool_,
 }
-_HINTS = {"cuda": "; is there a driver, and its libraries? pip install 'onnxruntime-gpu[cuda,cudnn]'"}
+_HINTS = {
+    "CUDAExecutionProvider": "; it needs NVIDIA's driver (libcuda), and CUDA and cuDNN: "
+    "pip install 'onnxruntime-gpu[cuda,cudnn]'",
+    "TensorrtExecutionProvider": "; it needs TensorRT (libnvinfer) beside CUDA and cuDNN, or "
+    "providers.tensorrt.enabled: false",
+}
 # What a run refuses is raised as an InferenceError; the runtime would print it as well.
 _NOTHING_BUT_FATAL = 4
+#: How many runs it takes until one gives memory back: on CUDA that one has to wait for the device.
+_RUNS_BETWEEN_SHRINKING = {"cpu": 1, "cuda": 256}
+_MESSAGE_CHARS = 400
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +92,8 @@ class Session:
     threads : int or None
         Threads within one operator on the CPU; None leaves it to ONNX Runtime, one per core.
     keeps_memory : bool
-        Keep what a run needed for the next one, which is faster; not for graphs whose shapes change
-        all the time, each of which would keep its own.
+        Keep what a run needed for the next one; not for graphs whose shapes change all the time, each of
+        which would keep its own: they give it back to the system.
 
     Raises
     ------
@@ -103,6 +113,9 @@ class Session:
         self.graph = graph
         self._session = _create(graph, device, threads, keeps_memory=keeps_memory)
         self._memory = ("cuda", device.index) if device.kind == "cuda" else ("cpu", 0)
+        self._shrinking_every = 0 if keeps_memory else _RUNS_BETWEEN_SHRINKING.get(device.kind, 0)
+        self._shrinking = _shrinking(device) if self._shrinking_every else None
+        self._runs = itertools.count(1)
         self.provider: str = self._session.get_providers()[0]
         self.inputs = tuple(_port(graph, node) for node in self._session.get_inputs())
         self.outputs = tuple(_port(graph, node) for node in self._session.get_outputs())
@@ -127,7 +140,7 @@ class Session:
         self._check(feeds)
         cast = {port.name: np.asarray(feeds[port.name], port.dtype) for port in self.inputs}
         try:
-            arrays: list[NDArray[Any]] = self._session.run(list(outputs), cast)
+            arrays: list[NDArray[Any]] = self._session.run(list(outputs), cast, self._options())
         # The runtime's exceptions share no class of their own below Exception.
         except Exception as error:
             raise self._refused(error) from error
@@ -161,7 +174,7 @@ class Session:
                 binding.bind_output(name, "cpu")
             for name in kept:
                 binding.bind_output(name, *self._memory)
-            self._session.run_with_iobinding(binding)
+            self._session.run_with_iobinding(binding, self._options())
             values = binding.get_outputs()
         # The runtime's exceptions share no class of their own below Exception.
         except Exception as error:
@@ -173,6 +186,12 @@ class Session:
         """Return an array as an OrtValue where the graph runs, cast to ``dtype``."""
         values = load_runtime().OrtValue
         return values.ortvalue_from_numpy(np.ascontiguousarray(array, dtype), *self._memory)
+
+    def _options(self) -> Any:
+        """Return the options of the next run: none, or those that give memory back after it."""
+        if self._shrinking is None or next(self._runs) % self._shrinking_every:
+            return None
+        return self._shrinking
 
     def _placed(self, value: Any, dtype: np.dtype[Any]) -> Any:
         return self.place(value, dtype) if isinstance(value, np.ndarray) else value
@@ -207,39 +226,58 @@ def open_session(
 
 def _create(graph: Path, device: Device, threads: int | None, *, keeps_memory: bool) -> Any:
     runtime = load_runtime()
-    if device.provider not in runtime.get_available_providers():
+    wanted = device.provider
+    if wanted not in runtime.get_available_providers():
         extra = {"cuda": "gpu"}.get(device.kind, device.kind)
         raise ProviderError(
-            f"device {device}: the installed ONNX Runtime has no {device.provider}: {install_line(extra)}"
+            f"device {device}: the installed ONNX Runtime has no {wanted}: {install_line(extra)}"
         )
+    reason = misfit(runtime, device)
+    if reason is not None:
+        raise ProviderError(f"device {device} is not in use for {graph}: {reason}")
     try:
-        session = runtime.InferenceSession(
-            str(graph),
-            _session_options(runtime, threads, keeps_memory=keeps_memory),
-            providers=[(device.provider, device.provider_options)],
-            # With it the runtime prints to stdout and runs on the CPU instead of raising.
-            enable_fallback=0,
-        )
+        with silent(runtime):
+            session = runtime.InferenceSession(
+                str(graph),
+                _session_options(runtime, threads, has_arena=keeps_memory or device.kind != "openvino"),
+                providers=device.providers(threads),
+                # With it the runtime prints to stdout and runs on the CPU instead of raising.
+                enable_fallback=0,
+            )
     # The runtime's exceptions share no class of their own below Exception.
     except Exception as error:
         if device.kind == "cpu":
             raise ManifestError(f"{graph}: ONNX Runtime cannot load it: {_one_line(error)}") from error
-        raise ProviderError(f"device {device} is not in use for {graph}: {_one_line(error)}") from error
+        reason = missing_library(runtime, wanted) or _one_line(error)
+        raise ProviderError(_not_in_use(device, graph, reason)) from error
     used = session.get_providers()
-    if used[0] != device.provider:
-        raise ProviderError(
-            f"device {device} is not in use for {graph}: {device.provider} could not be started, "
-            f"{used[0]} was{_HINTS.get(device.kind, '')}"
-        )
+    if used[0] != wanted:
+        # No exception tells why, and it would just go on with the next one.
+        reason = missing_library(runtime, wanted) or f"it could not be started ({used[0]} was)"
+        raise ProviderError(_not_in_use(device, graph, reason))
     return session
 
 
-def _session_options(runtime: Any, threads: int | None, *, keeps_memory: bool) -> Any:
+def _not_in_use(device: Device, graph: Path, reason: str) -> str:
+    hint = _HINTS.get(device.provider, "")
+    return f"device {device} is not in use for {graph}: {device.provider}: {reason}{hint}"
+
+
+def _shrinking(device: Device) -> Any:
+    options = load_runtime().RunOptions()
+    arenas = "cpu:0" if device.kind == "cpu" else f"gpu:{device.index};cpu:0"
+    options.add_run_config_entry("memory.enable_memory_arena_shrinkage", arenas)
+    return options
+
+
+def _session_options(runtime: Any, threads: int | None, *, has_arena: bool) -> Any:
     options = runtime.SessionOptions()
     options.log_severity_level = _NOTHING_BUT_FATAL
     # A pattern is kept for every input shape ever seen.
     options.enable_mem_pattern = False
-    options.enable_cpu_mem_arena = keeps_memory
+    # Without it each run takes its memory from malloc, which fits no large block into those let go of:
+    # reading 870 tokens took 1.7 GB beside the weights of SmolVLM-256M; 0.3 GB with an arena that shrinks.
+    options.enable_cpu_mem_arena = has_arena
     # Between runs its threads would turn on the spot, on cores that decoding and answering need.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     if threads is not None:
@@ -255,7 +293,8 @@ def _port(graph: Path, node: Any) -> Port:
 
 
 def _buckets(graph: Path, inputs: Sequence[Port]) -> tuple[int, ...]:
-    batches = {port.shape[0] if port.shape else None for port in inputs}
+    # M-RoPE's positions come as (3, B, S).
+    batches = {port.shape[0] if port.shape else None for port in inputs if port.name != "position_ids"}
     if batches <= {None}:
         return BUCKETS
     if batches <= {None, 1}:
@@ -264,4 +303,6 @@ def _buckets(graph: Path, inputs: Sequence[Port]) -> tuple[int, ...]:
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    text = " ".join(str(error).split())
+    # OpenVINO's begin with the signatures of all that was called; the last words say what was wrong.
+    return text if len(text) <= _MESSAGE_CHARS else f"{text[:80]} ... {text[80 - _MESSAGE_CHARS :]}"

@@ -12,7 +12,7 @@ from typing import Any
 
 from enrich.errors import ManifestError
 from enrich.inference import huggingface
-from enrich.inference.families import FAMILIES, family_of
+from enrich.inference.families import FAMILIES, WRITERS, family_of
 from enrich.inference.layout import find_file, find_graphs, inside
 from enrich.inference.manifest import MANIFEST_NAME, Activation, Manifest, parse_manifest, read_json
 from enrich.inference.preprocess import Preprocessing
@@ -22,6 +22,8 @@ __all__ = ["StoredModel", "is_model", "read_model"]
 _NUMBERED = re.compile(r"(\d+)\s*[,;:\t]\s*(.*\S)")
 _HASH_DIGITS = 12
 _TOKENIZER_NAME = "tokenizer.json"
+# Families that neither read nor write.
+_WORDLESS = ("classifier", "detector", "regressor")
 
 
 @dataclass(frozen=True)
@@ -45,9 +47,9 @@ class StoredModel:
     graphs : mapping of str to Path
         The .onnx files by their part (see ``find_graphs``); the one that takes pictures is first.
     labels : tuple of str
-        In the order of a classifier's output; empty in other families.
-    preprocessing : Preprocessing
-        From a rendition to the first graph's input.
+        In the order of a classifier's or detector's output; empty in other families.
+    fixed : Preprocessing or None
+        From a rendition to the first graph's input; None where each picture has a size of its own there.
     activation : {"softmax", "sigmoid", "none"}
         What makes probabilities of a classifier's output.
     """
@@ -60,8 +62,14 @@ class StoredModel:
     hooks: tuple[str, ...]
     graphs: Mapping[str, Path]
     labels: tuple[str, ...]
-    preprocessing: Preprocessing
+    fixed: Preprocessing | None
     activation: Activation
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """From a rendition to the first graph's input, of families whose pictures all have one size."""
+        assert self.fixed is not None, f"{self.family} models prepare pictures in a way of their own"
+        return self.fixed
 
     @property
     def graph(self) -> Path:
@@ -71,7 +79,7 @@ class StoredModel:
     @property
     def languages(self) -> tuple[str, ...]:
         """The languages it can be asked for (BCP 47): of what writes, English unless it is said."""
-        return self.manifest.languages or (("en",) if self.family == "encoder-decoder" else ())
+        return self.manifest.languages or (("en",) if self.family in WRITERS else ())
 
     def file(self, name: str) -> Path | None:
         """Return a file of the model's folder, or of its ``onnx`` folder; None where there is none.
@@ -89,7 +97,7 @@ class StoredModel:
         if self.manifest.revision is not None:
             return self.manifest.revision
         whole = hashlib.sha256()
-        tokenizer = None if self.family == "classifier" else self.file(_TOKENIZER_NAME)
+        tokenizer = None if self.family in _WORDLESS else self.file(_TOKENIZER_NAME)
         for path in (*self.graphs.values(), *((tokenizer,) if tokenizer else ())):
             # Large exports keep their weights in model.onnx_data or model.onnx.data.
             for part in sorted(path.parent.iterdir()):
@@ -138,7 +146,7 @@ def read_model(folder: Path) -> StoredModel:
     for file in manifest.files:
         inside(folder, file.path, "files")
     family, hooks = _family(manifest, config, folder)
-    is_classifier = family == "classifier"
+    has_labels = family in ("classifier", "detector")
     return StoredModel(
         name=folder.name,
         folder=folder,
@@ -147,8 +155,8 @@ def read_model(folder: Path) -> StoredModel:
         family=family,
         hooks=hooks,
         graphs=find_graphs(folder, manifest, family),
-        labels=_labels(folder, manifest, config) if is_classifier else (),
-        preprocessing=_preprocessing(folder, manifest),
+        labels=_labels(folder, manifest, config) if has_labels else (),
+        fixed=None if family == "vision-language" else _preprocessing(folder, manifest),
         activation=manifest.output.activation or huggingface.activation_of(config),
     )
 
@@ -164,7 +172,7 @@ def _family(manifest: Manifest, config: Mapping[str, Any], folder: Path) -> tupl
         # Any graph can be a classifier; the others are written for their architectures.
         family, hooks = "classifier", FAMILIES["classifier"].hooks
     if manifest.family not in (None, family):
-        if manifest.family != "classifier":
+        if FAMILIES[manifest.family or ""].architectures and manifest.family != "classifier":
             architectures = ", ".join(FAMILIES[manifest.family or ""].architectures)
             raise ManifestError(
                 f"{folder / MANIFEST_NAME}: family: a {manifest.family} needs a config.json whose "

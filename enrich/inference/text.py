@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ class Tokenizer:
     ----------
     path : Path
         Its tokenizer.json.
+    said : collection of str
+        Special tokens that say something, and are left in the text.
 
     Raises
     ------
@@ -34,9 +36,10 @@ class Tokenizer:
     None of them is retryable.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, said: Collection[str] = ()) -> None:
         self._tokenizer = _load(path)
         self._special = _special_ids(self._tokenizer)
+        self._silent = self._special - {self._tokenizer.token_to_id(token) for token in said}
         self._plain: Any = None
         self._lock = threading.Lock()
 
@@ -76,9 +79,52 @@ class Tokenizer:
             if is_frame or id_ not in self._special
         ]
 
+    def encode_said(
+        self, parts: Sequence[tuple[str, bool]], *, special: bool = True, never: Collection[int] = ()
+    ) -> list[int]:
+        """Return the ids of a text, some parts of which were said by strangers.
+
+        It is read as one text, as the model was trained: words may reach over the parts' edges. Only where
+        a token that was added to the vocabulary would come of what was said (a special one, or one of
+        ``never``), the parts are read apart, and the strangers' as ``plain`` text.
+
+        Parameters
+        ----------
+        parts : sequence of (str, bool)
+            What stands there in a row, and whether a stranger said it.
+        special : bool
+            As for ``encode``.
+        never : collection of int
+            Tokens that strangers must not say, though they are not special.
+        """
+        parts = [(_unicode(text), is_said) for text, is_said in parts]
+        whole = "".join(text for text, _ in parts)
+        encoding = self._tokenizer.encode(whole, add_special_tokens=special)
+        ids: list[int] = encoding.ids
+        said, end = bytearray(len(whole)), 0
+        for text, is_said in parts:
+            said[end : end + len(text)] = bytes([is_said]) * len(text)
+            end += len(text)
+        guarded = self._special.union(never)
+        for id_, (first, last) in zip(ids, encoding.offsets, strict=True):
+            # Some tokens take in the space around them, whoever said it.
+            if id_ in guarded and any(
+                said[place] and not whole[place].isspace() for place in range(first, last)
+            ):
+                break
+        else:
+            return ids
+        apart: list[int] = []
+        for index, (text, is_said) in enumerate(parts):
+            made = self.encode(text, special=special and not index, plain=is_said)
+            apart += (id_ for id_ in made if not (is_said and id_ in never))
+        return apart
+
     def decode(self, ids: Sequence[int]) -> str:
-        """Return the text of ids, without the special tokens."""
-        text: str = self._tokenizer.decode(list(ids), skip_special_tokens=True)
+        """Return the text of ids, without the special tokens that say nothing."""
+        is_usual = len(self._silent) == len(self._special)
+        left = list(ids) if is_usual else [id_ for id_ in ids if id_ not in self._silent]
+        text: str = self._tokenizer.decode(left, skip_special_tokens=is_usual)
         return text
 
     def _plain_one(self) -> Any:
@@ -156,7 +202,7 @@ class TextStream:
         return piece
 
 
-def load_tokenizer(path: Path | None, folder: Path) -> Tokenizer:
+def load_tokenizer(path: Path | None, folder: Path, said: Collection[str] = ()) -> Tokenizer:
     """Load a model's tokenizer.
 
     Parameters
@@ -165,6 +211,8 @@ def load_tokenizer(path: Path | None, folder: Path) -> Tokenizer:
         Its tokenizer.json, if it has one.
     folder : Path
         The model's, for the message.
+    said : collection of str
+        As for ``Tokenizer``.
 
     Raises
     ------
@@ -176,7 +224,7 @@ def load_tokenizer(path: Path | None, folder: Path) -> Tokenizer:
             f"{folder}: there is no tokenizer.json; copy it from where the model comes from, or save the "
             "tokenizer again with transformers' AutoTokenizer, which writes one"
         )
-    return Tokenizer(path)
+    return Tokenizer(path, said)
 
 
 def _load(path: Path) -> Any:

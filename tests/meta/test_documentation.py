@@ -1,10 +1,12 @@
 """The reference pages say what the code says, no more and no less."""
 
+import importlib
 import inspect
 import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import click
@@ -14,7 +16,11 @@ import pytest
 from enrich import hookspecs
 from enrich.cli import cli
 from enrich.cli.setup import setup_options
-from enrich.sections import Api, RateLimit, Webhook
+from enrich.hub.agreement import THRESHOLDS
+from enrich.hub.entry import Listed
+from enrich.hub.listed import LISTED
+from enrich.inference.families import FAMILIES
+from enrich.sections import Api, Cuda, OpenVino, Providers, RateLimit, TensorRt, Webhook
 from enrich.settings import Metrics, Root, Settings, Step
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,6 +33,8 @@ def sections(page: str, level: int) -> dict[str, str]:
     """A page's sections of one level by their heading; one ends where the next of any level begins."""
     parts = re.split(r"^(#+) (.+)$", (DOCS / page).read_text(), flags=re.MULTILINE)
     marks, headings, texts = parts[1::3], parts[2::3], parts[3::3]
+    named = [heading for mark, heading in zip(marks, headings, strict=True) if len(mark) == level]
+    assert len(named) == len(set(named)), f"{page}: a heading stands twice"
     return {
         heading: text
         for mark, heading, text in zip(marks, headings, texts, strict=True)
@@ -60,6 +68,10 @@ def default(name: str, field: pydantic.fields.FieldInfo) -> str:
     [
         ("Top level", Settings),
         ("`metrics`", Metrics),
+        ("`providers`", Providers),
+        ("`providers.cuda`", Cuda),
+        ("`providers.openvino`", OpenVino),
+        ("`providers.tensorrt`", TensorRt),
         ("`api`", Api),
         ("`api.rate_limit`", RateLimit),
         ("`roots`", Root),
@@ -204,3 +216,97 @@ def test_links_between_pages_lead_somewhere() -> None:
     for page in [*DOCS.glob("*.md"), *ROOT.glob("*.md")]:
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", page.read_text()):
             assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+# The models known by name
+
+
+def size(parameters: int) -> str:
+    if parameters >= 1_000_000_000:
+        return f"{parameters / 1e9:.1f} B"
+    return f"{parameters / 1e6:.{0 if parameters >= 1_000_000 else 1}f} M"
+
+
+def way(one: Listed) -> str:
+    if one.files:
+        return "pull, from GitHub"
+    if one.onnx is None:
+        return "export"
+    return "pull" if one.onnx == one.repository else f"pull, from `{one.onnx}`"
+
+
+def test_every_listed_model_is_documented_as_it_is_listed() -> None:
+    expected = [
+        [
+            f"`{one.name}`",
+            f"`{one.repository}`",
+            one.family,
+            ", ".join(hook.removeprefix("enrich_") for hook in one.hooks),
+            one.licence,
+            size(one.parameters),
+            ", ".join(one.variants),
+            way(one),
+            ", ".join(f"`{alias}`" for alias in one.aliases),
+        ]
+        for one in LISTED.values()
+    ]
+    assert table(sections("models.md", 2)["The models known by name"]) == expected
+
+
+def test_every_family_is_documented_with_its_architectures() -> None:
+    rows = table(sections("models.md", 2)["Families"])
+    # A family of several lines is named in the first.
+    named = [re.findall(r"`([\w-]+)`", row[0]) for row in rows]
+    assert [name for names in named for name in names] == list(FAMILIES)
+    said = " ".join(row[1] for row in rows)
+    for family in FAMILIES.values():
+        for architecture in family.architectures:
+            assert architecture.removesuffix("ForConditionalGeneration") in said
+
+
+def test_every_family_has_its_threshold_of_agreement_documented() -> None:
+    said = {
+        name: (figure, float(least.split()[0]))
+        for families, what, least in table(sections("models.md", 3)["Quantise"])
+        for name in re.findall(r"`([\w-]+)`", families)
+        for figure in re.findall(r"\(`(\w+)`\)", what)
+    }
+    assert said == THRESHOLDS
+
+
+# The bundled plugins
+
+PLUGINS = {
+    path.stem: importlib.import_module(f"enrich.plugins.{path.stem}")
+    for path in sorted((ROOT / "plugins").glob("[a-z]*.py"))
+}
+
+
+@pytest.mark.parametrize("name", PLUGINS)
+def test_every_option_of_a_bundled_plugin_is_documented_with_its_default(name: str) -> None:
+    fields = PLUGINS[name].Options.model_fields if hasattr(PLUGINS[name], "Options") else {}
+    expected = [
+        [f"`{key}`", "required" if field.is_required() else f"`{json.dumps(field.default)}`"]
+        for key, field in fields.items()
+    ]
+    tables = re.findall(
+        r"^\| option \|.*\n\|.*\n((?:\|.*\n)+)", sections("plugins.md", 2)[name], flags=re.MULTILINE
+    )
+    rows = [row for found in tables for row in found.splitlines()]
+    assert [[cell.strip() for cell in row.split("|")[1:3]] for row in rows] == expected
+
+
+def test_every_bundled_plugin_is_listed_with_its_hooks_size_and_revision() -> None:
+    intro = (DOCS / "plugins.md").read_text().partition("\n## ")[0]
+    rows = {row[0]: row for row in table(intro)}
+    assert list(rows) == [f"[{name}](#{name})" for name in PLUGINS]
+    for name, plugin in PLUGINS.items():
+        _, hooks, _, _, size_px, revision = rows[f"[{name}](#{name})"]
+        assert re.findall(r"`(\w+)`", hooks) == [hook for hook in HOOKS if is_work(plugin, hook)]
+        assert size_px == (f"{plugin.size_px} px" if hasattr(plugin, "size_px") else "")
+        assert revision.split()[0] == getattr(plugin, "revision", "1").split()[0]
+
+
+def is_work(plugin: ModuleType, hook: str) -> bool:
+    """Whether a plugin has a hook for what it is there for, and not to clean up after itself."""
+    return hasattr(plugin, hook) and hook not in ("enrich_startup", "enrich_shutdown")

@@ -13,11 +13,10 @@ import pytest
 WHERE = "parity runs in the export environment: make parity"
 pytest.importorskip("transformers", reason=WHERE)
 pytest.importorskip("torch", reason=WHERE)
-pytest.importorskip("export", reason=WHERE)
+pytest.importorskip("optimum", reason=WHERE)
 
 # After the skips.
 import torch  # noqa: E402
-from export import export_vision_writer  # noqa: E402
 from parity.agreement import (  # noqa: E402, F401  # pytest collects them here
     LOGITS_APART_MAX,
     TestDualEncoders,
@@ -41,6 +40,7 @@ from transformers import (  # noqa: E402
     ViTModel,
 )
 
+from enrich.exporters.vision_writer import export_vision_writer  # noqa: E402
 from enrich.inference.decoder import Decoder  # noqa: E402
 from enrich.inference.devices import Device  # noqa: E402
 from enrich.inference.session import Session  # noqa: E402

@@ -13,14 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from export import (
-    export_blip_answer,
-    export_blip_caption,
-    export_clip_split,
-    export_siglip_split,
-    export_vision_writer,
-    export_with_optimum,
-)
 from parity.tiny_tokenizers import blip_tokenizer, clip_tokenizer, gpt2_tokenizer, siglip_tokenizer
 from torch import nn
 from transformers import (
@@ -42,6 +34,11 @@ from transformers import (
     ViTImageProcessor,
     ViTModel,
 )
+
+from enrich.exporters.blip import export_blip_answer, export_blip_caption
+from enrich.exporters.dual import export_clip_split, export_siglip_split
+from enrich.exporters.optimum import export_with_optimum
+from enrich.exporters.vision_writer import export_vision_writer
 
 __all__ = ["ARCHITECTURES", "make_models"]
 

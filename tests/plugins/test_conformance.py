@@ -37,6 +37,11 @@ STEPS: dict[str, dict[str, Any]] = {
     "embed": {"plugin": "embed", "model": "drawings-clip"},
     "ocr": {"plugin": "ocr"},
     "quality": {"plugin": "quality"},
+    "phrases": {
+        "plugin": "phrases",
+        "model": "drawings-clip",
+        "phrases": {"what": ["circle", "square"], "where": ["white background", "black background"]},
+    },
     "tags": {"plugin": "tags", "model": "drawings-clip", "vocabulary": all_tags("en"), "threshold": 0.01},
 }
 #: Of what is measured in float32, rows are added up in another order in a batch of another size.

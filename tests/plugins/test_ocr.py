@@ -212,10 +212,10 @@ def test_the_model_is_part_of_the_revision() -> None:
 
 @pytest.mark.parametrize(("package", "extra"), [("rapidocr", "ocr"), ("onnxruntime", "cpu")])
 def test_a_missing_package_names_its_extra(monkeypatch: pytest.MonkeyPatch, package: str, extra: str) -> None:
-    ocr.requires()
+    ocr.check(ocr.Options(), None)
     monkeypatch.setitem(sys.modules, package, None)
     with pytest.raises(errors.ExtraMissing, match=rf"pip install 'enrich-dam\[{extra}\]'"):
-        ocr.requires()
+        ocr.check(ocr.Options(), None)
 
 
 def test_a_failure_of_the_reader_is_ours() -> None:

@@ -404,6 +404,20 @@ def test_a_step_takes_what_the_plugin_wishes_unless_it_says_otherwise() -> None:
     assert bind(host, "good").generator.plugin_revision == "1"
 
 
+def test_a_model_that_makes_use_of_more_pixels_gets_them() -> None:
+    def wanting(size_px: int | None) -> Model:
+        model = Model()
+        model.size_px = size_px  # type: ignore[attr-defined]  # handles need not have it
+        return model
+
+    host = hosting(of("sharp", enrich_tag, size_px=2048), GOOD)
+    assert bind(host, "good", model=wanting(1024)).size_px == 1024
+    assert bind(host, "good", model=wanting(224)).size_px == 768
+    assert bind(host, "good", model=wanting(None)).size_px == 768
+    assert bind(host, "sharp", model=wanting(1024)).size_px == 2048
+    assert bind(host, "good", model=wanting(1024), size_px=100).size_px == 100
+
+
 def enrich_caption(renditions: Any) -> Any:
     return [enrich.Caption("a") for _ in renditions]
 

@@ -211,7 +211,7 @@ class Held:
         return self._runner.run(feeds, outputs)
 
     def prefill(self, ids, states):
-        self._enter(states[:, 0, 0].tolist())
+        self._enter([float(one[0, 0]) for one in states])
         return self._runner.prefill(ids, states)
 
     def hold(self):

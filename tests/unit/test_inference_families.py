@@ -185,7 +185,7 @@ def test_graph_names_one_and_an_encoder_decoder_has_several(tmp_path):
     graphs = ("encoder_model.onnx", "decoder_model_merged.onnx")
     folder = exported(tmp_path / "m", CAPTIONER, *graphs, graph=graphs[0])
 
-    with pytest.raises(ManifestError, match="graph: an encoder-decoder has several"):
+    with pytest.raises(ManifestError, match="graph: encoder-decoder models have several"):
         read_model(folder)
 
 

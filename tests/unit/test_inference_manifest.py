@@ -129,7 +129,7 @@ INPUT = {"resize": {"height": 8, "width": 8}}
         ("{", r"manifest\.json, line 1: not JSON"),
         ("[]", r"manifest\.json: must hold a JSON object"),
         ({"name": "other"}, 'name: is "other", and the folder "m"'),
-        ({"family": "detector"}, r"family: .*known: classifier"),
+        ({"family": "oracle"}, r"family: .*known: classifier"),
         ({"colour": "RGB"}, "colour: unknown key"),
         ({"labels": []}, "labels: .*must be a list of names"),
         ({"labels": ["a", ""]}, "labels: .*must be a list of names"),

@@ -1,5 +1,6 @@
 """The plugins that speak: what they ask a model, and what they make of its words."""
 
+import dataclasses
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,7 +12,7 @@ import pytest
 from enrich.plugins import answer, caption, embed
 
 import enrich
-from enrich.errors import UsageError
+from enrich.errors import InferenceError, UsageError
 from enrich.types import Answer, Caption, Context, Decoding, Generated, Question, Rendition, Statement
 
 
@@ -98,7 +99,7 @@ def test_how_words_are_chosen_reaches_the_model() -> None:
     captioned(model, temperature=0.7, top_k=5, top_p=0.9, repetition_penalty=1.2, seed=3, max_tokens=9)
     captioned(model, beams=4)
     assert [call[2] for call in model.calls] == [
-        Decoding(9, 1, 0.7, 5, 0.9, 1.2, 3),
+        Decoding(9, None, 0.7, 5, 0.9, 1.2, 3),
         Decoding(beams=4, seed=0),
     ]
 
@@ -140,6 +141,63 @@ def test_alt_text_is_one_line_without_what_does_not_belong(text: str, line: str)
     made = captioned(Model(text), length="alt_text")
     assert made is not None
     assert made.text == line
+
+
+def test_what_comes_before_the_picture_is_trimmed_where_it_is_wanted() -> None:
+    said = "In this image, we can see a red boat. The image shows the sea."
+    kept, trimmed = captioned(Model(said)), captioned(Model(said), trim=True)
+    assert (kept, trimmed) == (
+        Caption(said, "en", 0.5),
+        Caption("A red boat. The image shows the sea.", "en", 0.5),
+    )
+
+
+class Polyglot(Model):
+    """Knows two languages."""
+
+    languages = ("en", "fr")
+
+
+GERMAN = "Das Bild zeigt zwei Menschen, die bei Sonnenuntergang am Strand spazieren gehen."
+FRENCH = "L'image montre deux personnes qui marchent sur la plage au coucher du soleil."
+
+
+def test_a_text_in_another_language_is_asked_for_once_more() -> None:
+    model = Polyglot(GERMAN, FRENCH)
+    assert captioned(model, lang="fr", seed=4) == Caption(FRENCH, "fr", 0.5)
+    (_, first, *_), (_, second, decoding, _) = model.calls
+    assert first == second == ["fr normal:"]
+    assert (decoding.temperature, decoding.seed) == (0.7, 5)
+
+
+def test_own_words_say_the_language_the_second_time() -> None:
+    model = Polyglot(GERMAN, FRENCH)
+    captioned(model, lang="fr", prompt="Who is it?")
+    assert model.calls[1][1] == ["Q: Who is it? Réponds en français."]
+
+
+def test_only_the_pictures_in_question_are_asked_about_again() -> None:
+    model = Polyglot(FRENCH, GERMAN, FRENCH, FRENCH)
+    other = picture("b.jpg")
+    options = caption.Options(lang="fr")
+    own = dataclasses.replace(context(model, options, [(), (), ()]), language="fr")
+    written = caption.enrich_caption([PICTURE, other, PICTURE], own)
+    assert [one.text for one in written if one] == [FRENCH] * 3
+    assert model.calls[1][0] == [other]
+
+
+def test_another_language_twice_fails_the_job_and_says_so() -> None:
+    with pytest.raises(InferenceError, match="asked twice and did not write in the language fr"):
+        captioned(Polyglot(GERMAN, GERMAN), lang="fr")
+
+
+def test_one_language_alone_is_not_judged_nor_where_nobody_wants_it() -> None:
+    assert captioned(Model(GERMAN), lang="fr") == Caption(GERMAN, "fr", 0.5)
+    assert captioned(Polyglot(GERMAN), lang="fr", check_lang=False) == Caption(GERMAN, "fr", 0.5)
+
+
+def test_how_a_language_is_checked_makes_no_caption_stale() -> None:
+    assert caption.Options(check_lang=False).model_dump() == caption.Options().model_dump()
 
 
 def test_a_language_the_model_does_not_know_is_refused_at_the_start() -> None:
@@ -189,6 +247,37 @@ def test_all_questions_of_all_pictures_are_one_call_over_the_same_renditions() -
     assert [id(one) for one in renditions] == [id(first), id(first), id(second), id(second)]
     assert prompts == ["Q: What colour?", "Q: How many?"] * 2
     assert (decoding, deadline) == (Decoding(7, 2), 12.5)
+
+
+def test_questions_are_asked_together_and_what_is_missing_alone() -> None:
+    model = Model(
+        '{"colour": "Red", "people": 2}', "```json\n{'colour': 'blue', 'people': 'a crowd',", "three or so: 3"
+    )
+    asked = {"colour": "What colour?", "people": {"ask": "How many?", "type": "number"}}
+    options = answer.Options(questions=asked, together=True)
+    questions = [Question("colour", "What colour?"), Question("people", "How many?", "number")]
+    other = picture("b.jpg")
+
+    answers = answer.enrich_answer([PICTURE, other], questions, context(model, options, [(), ()]))
+
+    assert answers == [
+        [Answer("Red", "Red", 0.5), Answer("2", 2, 0.5)],
+        [Answer("blue", "blue", 0.5), Answer("three or so: 3", None, 0.5)],
+    ]
+    (renditions, (first, second), decoding, _), alone = model.calls
+    assert renditions == [PICTURE, other]
+    assert first == second
+    assert '"people": How many? (a number)' in first
+    assert decoding.max_tokens > 48
+    assert alone[:2] == ([other], ["Q: How many?"])
+
+
+def test_one_question_is_never_asked_as_json() -> None:
+    model = Model()
+    options = answer.Options(questions={"colour": "What colour?"}, together=True)
+    questions = [Question("colour", "What colour?"), Question("empty", " ")]
+    answer.enrich_answer([PICTURE], questions, context(model, options))
+    assert [call[1] for call in model.calls] == [["Q: What colour?"]]
 
 
 def test_an_empty_question_is_not_asked() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from enrich import settings
 from enrich.errors import ConfigError
+from enrich.sections import Providers
 from enrich.settings import Settings
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -327,3 +328,28 @@ def test_paths_among_a_plugins_options_are_relative_to_the_file(config: Path, tm
     elsewhere = tmp_path / "elsewhere"
     assert settings.load(None, folder=elsewhere).steps["colors"].folder == elsewhere
     assert settings.Step(plugin="tags").folder == Path()
+
+
+def test_the_engines_lie_where_the_file_says(config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config.write_text("providers: {tensorrt: {enabled: true, cache_dir: engines}}\n")
+    assert settings.load(config).providers.tensorrt.cache_dir == config.parent / "engines"
+    monkeypatch.setenv("ENRICH_PROVIDERS__TENSORRT__CACHE_DIR", "elsewhere")
+    assert settings.load(config).providers.tensorrt.cache_dir == Path.cwd() / "elsewhere"
+    config.write_text("providers:\n  # cuda: {}\n")
+    monkeypatch.delenv("ENRICH_PROVIDERS__TENSORRT__CACHE_DIR")
+    assert settings.load(config).providers == Providers()
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("providers: {openvino: {device_type: TPU}}", "providers.openvino.device_type"),
+        ("providers: {openvino: {precision: bf17}}", "providers.openvino.precision"),
+        ("providers: {cuda: {memory_limit_bytes: 5}}", "providers.cuda.memory_limit_bytes"),
+        ("providers: {rocm: {}}", "providers.rocm"),
+        ("unload_after_seconds: -1", "unload_after_seconds"),
+        ("recycle_above_mb: 0", "recycle_above_mb"),
+    ],
+)
+def test_what_no_provider_takes_is_refused_by_its_key(config: Path, text: str, key: str) -> None:
+    assert f"config.yaml, line 1: {key}: " in complaint(config, text)

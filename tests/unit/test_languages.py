@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from enrich.api.languages import INSTRUCTIONS, LANGUAGES, Languages
 from enrich.drawings.scenes import compose_scene
 from enrich.drawings.wording import caption
+from enrich.languages import INSTRUCTIONS, LANGUAGES, Languages
 
 JUDGE = Languages()
 

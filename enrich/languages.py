@@ -1,7 +1,8 @@
 """Whether a text is in the language that was asked for.
 
 Scripts tell Chinese, Japanese and Korean apart, and all of them from the others; the languages that are
-written in Latin letters are told apart by py3langid, which is loaded when the first text is judged.
+written in Latin letters are told apart by py3langid, which is loaded when the first text is judged; where
+it is not installed, they are all alike.
 """
 
 from __future__ import annotations
@@ -86,14 +87,19 @@ class Languages:
     def _fits_latin(self, text: str, wanted: str) -> bool:
         if len(text.split()) < _MIN_WORDS:
             return True
-        probabilities = dict(self._loaded().rank(text))
+        identifier = self._loaded()
+        if identifier is None:
+            return True
+        probabilities = dict(identifier.rank(text))
         return bool(probabilities[wanted] >= _MIN_PROBABILITY)
 
     def _loaded(self) -> Any:
         with self._lock:
             if self._identifier is None:
-                from py3langid.langid import MODEL_FILE, LanguageIdentifier
-
+                try:
+                    from py3langid.langid import MODEL_FILE, LanguageIdentifier
+                except ImportError:
+                    return None
                 identifier = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
                 identifier.set_languages(_CANDIDATES)
                 self._identifier = identifier

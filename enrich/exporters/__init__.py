@@ -1,0 +1,1 @@
+"""Exporters to ONNX, run by a Python of their own that has torch; nothing else imports them."""

@@ -1,0 +1,1 @@
+"""The model list, and how a model comes into the store: pulled, exported, quantised."""
