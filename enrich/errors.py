@@ -225,7 +225,6 @@ class ManifestError(ModelError):
     """A model's manifest, or a file it names, is wrong."""
 
     kind = "manifest"
-    exit_code = 3
 
 
 class ProviderError(ModelError):

@@ -91,11 +91,11 @@ def bind(
 
     Raises
     ------
-    ModelMissing, ExtraMissing
-        Its model, or a package of its plugin, is not there. Not retryable.
+    ModelMissing, ExtraMissing, ProviderError
+        Its model, a package of its plugin, or the device is not there. Not retryable.
     ConfigError
-        The hook is missing or wrong, an option or a placeholder is, a model is needed, or it cannot do
-        what the options ask of it. Not retryable.
+        The hook is missing or wrong, an option or a placeholder is, a model is needed, or is broken, or
+        cannot do what the options ask of it. Not retryable.
     PluginFailed
         The plugin's ``Options``, ``requires`` or ``check`` raised.
     """
@@ -148,8 +148,10 @@ def bind(
 def _open_model(key: str, model: str, open_model: Callable[[str], ModelHandle]) -> ModelHandle:
     try:
         return open_model(model)
-    except (ModelMissing, ManifestError, ProviderError, InferenceError) as error:
+    except (ModelMissing, ProviderError) as error:
         raise type(error)(f"steps.{key}: {error}") from error
+    except (ManifestError, InferenceError) as error:
+        raise ConfigError(f"steps.{key}: {error}") from error
 
 
 def _size_px(plugin: Plugin, model: ModelHandle | None) -> int:
