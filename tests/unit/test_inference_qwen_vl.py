@@ -261,7 +261,10 @@ def test_the_same_words_are_said_otherwise_decoded(model, expected, stored, name
 
 
 def test_a_grey_picture_is_tried_out(model):
+    before = model.stats.items, model.writer_stats.items
     try_out(model)
+    assert model.stats.items > before[0], "it looked"
+    assert model.writer_stats.items > before[1], "and wrote"
 
 
 def test_a_strip_is_refused_before_anything_runs(model):
