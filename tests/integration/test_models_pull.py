@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -625,6 +626,10 @@ def too_large_from_the_start(user: User, hub: Hub, disk: Path) -> None:
 def filled_meanwhile(user: User, hub: Hub, disk: Path) -> None:
     def fill(path: str, sent: int) -> None:
         if path == WEIGHTS and sent >= WEIGHTS_BYTES // 2 and not (disk / "ballast").exists():
+            (partial,) = disk.rglob("*.partial")
+            until = time.monotonic() + 30
+            while partial.stat().st_size < WEIGHTS_BYTES // 3 and time.monotonic() < until:
+                time.sleep(0.01)  # what was sent is written later
             with contextlib.suppress(OSError), (disk / "ballast").open("wb", buffering=0) as ballast:
                 while True:
                     ballast.write(bytes(1000))
