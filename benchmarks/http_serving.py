@@ -46,7 +46,7 @@ STORE = Path(__file__).resolve().parents[1] / "build" / "bench" / "vit-b16" / "s
 def main() -> None:
     """Print tables and JSON lines."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--images", type=int, default=128)
+    parser.add_argument("--images", type=int, default=384)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--model", choices=(CAPTIONS, CLASSIFIER), help="only this one")
     parser.add_argument("--store", type=Path, default=STORE)

@@ -5,7 +5,6 @@ Nothing here imports numpy or Pillow until a rendition's pixels are looked at.
 
 from __future__ import annotations
 
-import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol
@@ -213,12 +212,17 @@ class Rendition:
     # Preprocessed tensors by preprocessing, so that steps which ask for the same share them.
     tensors: dict[Any, Any] = field(default_factory=dict, repr=False)
 
-    @functools.cached_property
+    @property
     def image(self) -> PIL.Image.Image:
         """The same pixels as a Pillow image, mode RGB."""
         import PIL.Image
 
-        return PIL.Image.fromarray(self.pixels)
+        # By hand: before Python 3.12 functools.cached_property lets one thread at a time make any image.
+        image: PIL.Image.Image | None = self.__dict__.get("_image")
+        if image is None:
+            image = PIL.Image.fromarray(self.pixels)
+            object.__setattr__(self, "_image", image)
+        return image
 
 
 @dataclass(frozen=True, eq=False, slots=True)

@@ -14,6 +14,10 @@ from enrich.errors import EnrichError
 
 __all__ = ["cli", "main"]
 
+#: How long a thread keeps the interpreter from others. Python's own 5 ms are longer than a run of a small
+#: model, and after each the model's thread would wait so long: 12 % fewer pictures over HTTP.
+_SWITCH_SECONDS = 0.0005
+
 #: Where each command lives, and its line in the help.
 _COMMANDS = {
     "init": ("enrich.cli.start", "Write a commented config.yaml."),
@@ -70,6 +74,7 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line and exit with its code."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     signal.signal(signal.SIGPIPE, signal.SIG_DFL)  # `enrich query ... | head` ends quietly
     try:
         result = cli.main(standalone_mode=False)

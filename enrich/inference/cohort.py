@@ -10,6 +10,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from enrich.inference.sampling import log_probabilities
 from enrich.inference.writing import Request, Writing
 from enrich.types import Generated
 
@@ -164,9 +165,11 @@ def _after(
     tokens: list[int] = []
     rows: list[int] = []
     start = 0
+    logs = log_probabilities(logits)
     for place, width in zip(places, widths, strict=True):
+        own = slice(start, start + width)
         try:
-            advance = place.writing.advance(logits[start : start + width])
+            advance = place.writing.advance(logits[own], logs[own])
             if advance is None:
                 place.future.set_result(place.writing.finish())
             else:

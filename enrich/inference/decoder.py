@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from enrich.errors import ManifestError
 from enrich.inference.devices import Device
+from enrich.inference.external_data import external_files
 from enrich.inference.session import Port, Session, open_session
 
 __all__ = ["Cache", "Decoder"]
@@ -28,6 +29,10 @@ _OF_STATES = ".encoder."
 _STATES, _STATES_MASK = "encoder_hidden_states", "encoder_attention_mask"
 _EMBEDS = "inputs_embeds"
 _OTHERS = {"input_ids", _EMBEDS, "attention_mask", "position_ids", "use_cache_branch", _STATES, _STATES_MASK}
+
+#: A step of a decoder no larger than this is over before a second thread has got to work: two took a
+#: third more CPU and just as long, and kept the other core from the pictures that come next.
+_SMALL_BYTES = 16_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +95,12 @@ class Decoder:
         ExtraMissing, ManifestError, ProviderError
             As ``Session`` does. Not retryable.
         """
+        parts = [part for part in ("decoder", "decoder_with_past", "embed") if part in graphs]
+        if threads is None and sum(_size_bytes(graphs[part]) for part in parts) <= _SMALL_BYTES:
+            threads = 1
         # Each step has shapes of its own.
         sessions = {
-            part: open_session(graphs[part], device, threads=threads, keeps_memory=False)
-            for part in ("decoder", "decoder_with_past", "embed")
-            if part in graphs
+            part: open_session(graphs[part], device, threads=threads, keeps_memory=False) for part in parts
         }
         first = sessions["decoder"]
         return cls(first, sessions.get("decoder_with_past", first), sessions.get("embed"))
@@ -219,6 +225,10 @@ class Decoder:
             )
         if any(port.shape[:1] != (None,) for port in self._past):
             raise ManifestError(f"{self._later.graph}: its batch is fixed; export it with a symbolic batch")
+
+
+def _size_bytes(graph: Path) -> int:
+    return sum(path.stat().st_size for path in (graph, *external_files(graph)))
 
 
 def _present(past: str) -> str:

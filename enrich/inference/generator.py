@@ -26,8 +26,8 @@ __all__ = ["ROWS_MAX", "Generator"]
 #: Rows of one run. Further ones cost nearly as much again.
 ROWS_MAX = 16
 #: While many wait, they are read in when this share of the rows is free: one alone would keep all
-#: others waiting until it has caught up.
-_FREE_SHARE = 1 / 2
+#: others waiting until it has caught up, and all at once would wait for the longest text.
+_FREE_SHARE = 3 / 4
 #: A cohort that was passed over so often has a turn, and from then on about every third run.
 _PATIENCE = 16
 

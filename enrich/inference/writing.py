@@ -16,7 +16,7 @@ from enrich.errors import InferenceError
 from enrich.inference.beams import Advance, BeamSearch
 from enrich.inference.choices import ChoiceSearch
 from enrich.inference.rules import Rules
-from enrich.inference.sampling import draw, log_probabilities, shape
+from enrich.inference.sampling import draw, shape
 from enrich.inference.text import TextStream, Tokenizer
 from enrich.types import Decoding, Generated
 
@@ -116,13 +116,15 @@ class Writing(abc.ABC):
         self._is_read = request.on_text is not None or bool(request.decoding.stop)
 
     @abc.abstractmethod
-    def advance(self, logits: NDArray[np.float32]) -> Advance | None:
+    def advance(self, logits: NDArray[np.float32], logs: NDArray[np.float32]) -> Advance | None:
         """Choose the next tokens, or end.
 
         Parameters
         ----------
         logits : ndarray
             float32, (R, V), after the last token of each row; one row the first time.
+        logs : ndarray
+            float32, (R, V): their ``log_probabilities``, made for all rows of the run at once.
 
         Raises
         ------
@@ -134,14 +136,12 @@ class Writing(abc.ABC):
     def finish(self) -> Generated:
         """Return what was written; once, when ``advance`` has returned None."""
 
-    def _logs(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        logs = log_probabilities(logits)
+    def _check(self, logs: NDArray[np.float32]) -> None:
         if np.isnan(logs).any():
             raise InferenceError(
                 "the decoder's logits are not finite; a graph in float16 may have overflowed: try the "
                 "float32 one"
             )
-        return logs
 
     def _ruled(
         self, scores: NDArray[np.float32], logs: NDArray[np.float32], said: NDArray[np.int64], made: int
@@ -182,8 +182,8 @@ class _OneByOne(Writing):
         self._log_probability = 0.0
         self._is_ended = False
 
-    def advance(self, logits: NDArray[np.float32]) -> Advance | None:
-        logs = self._logs(logits)
+    def advance(self, logits: NDArray[np.float32], logs: NDArray[np.float32]) -> Advance | None:
+        self._check(logs)
         said = np.asarray([self._said], np.int64)
         logits, logs = self._ruled(logits, logs, said, self._made)
         (shaped,) = shape(logits, said, self._decoding)
@@ -225,9 +225,10 @@ class _InBeams(Writing):
             rng=self._rng,
         )
 
-    def advance(self, logits: NDArray[np.float32]) -> Advance | None:
-        is_first = len(logits) < self.rows
-        plain = np.broadcast_to(self._logs(logits), (self.rows, logits.shape[1]))
+    def advance(self, logits: NDArray[np.float32], logs: NDArray[np.float32]) -> Advance | None:
+        self._check(logs)
+        is_first = len(logs) < self.rows
+        plain = np.broadcast_to(logs, (self.rows, logs.shape[1]))
         said = self._search.sequences
         ruled, plain = self._ruled(plain, plain, said, said.shape[1] - len(self._request.ids))
         shaped = shape(ruled, said, self._decoding, keep_min=self._keep_min)
@@ -253,8 +254,8 @@ class _Among(Writing):
         self.rows_max = self._search.rows_max
         self._made = 0
 
-    def advance(self, logits: NDArray[np.float32]) -> Advance | None:
-        logs = self._logs(logits)
+    def advance(self, logits: NDArray[np.float32], logs: NDArray[np.float32]) -> Advance | None:
+        self._check(logs)
         if self._search.is_over:  # there is only one
             return None
         self._made += 1

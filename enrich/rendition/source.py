@@ -13,7 +13,6 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
-from functools import cached_property
 from pathlib import Path
 from typing import IO
 
@@ -75,6 +74,10 @@ class Source:
         self.path = path
         self._descriptor = descriptor
         self._opened = status
+        # Kept by hand: before Python 3.12 functools.cached_property lets one thread at a time read, of all
+        # sources together.
+        self._head: bytes | None = None
+        self._content: bytes | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -84,16 +87,21 @@ class Source:
     def status(self) -> os.stat_result:
         return self._opened
 
-    @cached_property
+    @property
     def head(self) -> bytes:
         """The first bytes, as many as `sniff` wants and often all."""
-        return self._pread(_FIRST_BYTES, 0)
+        if self._head is None:
+            self._head = self._pread(_FIRST_BYTES, 0)
+        return self._head
 
-    @cached_property
+    @property
     def _whole(self) -> bytes | None:
         """The whole content of a small file, else None."""
-        if self.size_bytes > _WHOLE_BYTES:
-            return None
+        if self._content is None and self.size_bytes <= _WHOLE_BYTES:
+            self._content = self._read_whole()
+        return self._content
+
+    def _read_whole(self) -> bytes:
         content = self.head
         if self.size_bytes > _FIRST_BYTES:
             content = self._pread(self.size_bytes, 0)

@@ -203,10 +203,10 @@ def test_waiting_ones_enter_when_there_is_room(opened):
 def test_many_that_wait_enter_together(opened):
     generator, gated = opened(rows_max=8)
 
-    # One after the other ends; with fewer than half of the places free, the queue waits.
+    # One after the other ends; with fewer than three quarters of the places free, the queue waits.
     generator.run([ask(1, value=value, count=3 + value) for value in range(8)] + [ask(1, count=4)] * 8)
 
-    assert [run[1] for run in gated.runs if run[0] == "read"][:2] == [8, 4]
+    assert [run[1] for run in gated.runs if run[0] == "read"][:2] == [8, 6]
 
 
 def test_who_somebody_waits_for_goes_first_and_finds_room(opened):

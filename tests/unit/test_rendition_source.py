@@ -3,7 +3,9 @@
 import os
 import socket
 import stat
+import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import PIL.Image
@@ -188,6 +190,24 @@ def test_a_file_that_changes_while_it_is_read(
 
     with pytest.raises(FileVanished):
         look(path, opener=opener)
+
+
+def test_a_file_that_hangs_keeps_nobody_from_another(
+    tmp_path: Path, picture: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    met = threading.Barrier(2)
+    real = os.pread
+
+    def read(*arguments: int) -> bytes:
+        met.wait(30)  # for the other one, amid its reading too
+        return real(*arguments)
+
+    monkeypatch.setattr(os, "pread", read)
+    other = tmp_path / "other.png"
+    other.write_bytes(picture.read_bytes())
+    with ThreadPoolExecutor(2) as threads:
+        one, two = threads.map(lambda path: probe(path, max_pixels=10**6), (picture, other))
+    assert one.sha256 == two.sha256
 
 
 def test_every_error_is_one_line(tmp_path: Path) -> None:
