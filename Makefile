@@ -13,7 +13,7 @@ help: ## This list
 .venv/.run: pyproject.toml constraints.txt
 	@test -n "$(PYTHON)" || { echo "enrich needs Python 3.11 or newer; none of python3, python3.11 .. 3.13 is. Install one, or say: make $(MAKECMDGOALS) PYTHON=/path/to/python"; exit 1; }
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { echo "$(PYTHON) cannot make virtual environments: install its venv package (Debian, Ubuntu: apt install python3-venv)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install -q --disable-pip-version-check -c constraints.txt -e '.[cpu,ocr]'
 	@touch $@
 

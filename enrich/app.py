@@ -260,8 +260,25 @@ class App:
         return Root(path=path if os.path.isdir(path) else path.parent)  # is_dir() may raise
 
 
-def build(settings: Settings, *, bundled_only: bool = False, recycling: Recycling | None = None) -> App:
+def build(
+    settings: Settings,
+    *,
+    bundled_only: bool = False,
+    recycling: Recycling | None = None,
+    needs_steps: bool = True,
+) -> App:
     """Put everything together that works on the catalog; a daemon can be recycled.
+
+    Parameters
+    ----------
+    settings : Settings
+        What is configured.
+    bundled_only : bool
+        No plugin of anybody else is loaded.
+    recycling : Recycling or None
+        Asked if the memory of models stays.
+    needs_steps : bool
+        Files are to be described, which takes a step.
 
     Raises
     ------
@@ -270,8 +287,11 @@ def build(settings: Settings, *, bundled_only: bool = False, recycling: Recyclin
     MissingError
         A plugin, model, package or the catalog is not there.
     """
-    if not settings.steps:
-        raise ConfigError("steps: none is configured; `enrich init` writes a config.yaml with some")
+    if needs_steps and not settings.steps:
+        raise ConfigError(
+            "steps: none is configured; `enrich init` writes a config.yaml with some, "
+            "and `enrich serve --no-watch` needs none"
+        )
     host = load_plugins(settings, bundled_only=bundled_only)
     models: Models | None = None
 

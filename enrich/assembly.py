@@ -132,18 +132,7 @@ def assemble(
             on_doubt=listeners.on_doubt,
         )
         worker = _worker(settings, writer, pipeline, decoder, recorder, breaker, steps)
-
-        def written(states: Tally[str]) -> None:
-            listeners.on_written(states)
-            worker.wake()
-
-        intake = Intake(
-            writer,
-            Reader(max_pixels=settings.max_pixels, opener=opener),
-            threads=settings.threads,
-            on_asset=observers.of("enrich_asset_ingested", "asset_id", "path"),
-            on_written=written,
-        )
+        intake = _intake(settings, writer, opener, observers, listeners, worker)
         yield Parts(writer, intake, worker, courier)
 
 
@@ -171,6 +160,27 @@ def _worker(
         batch_size=settings.batch_size,
         lease_seconds=settings.lease_seconds,
         breaker=breaker,
+    )
+
+
+def _intake(
+    settings: Settings,
+    writer: Writer,
+    opener: Opener | None,
+    observers: Observers,
+    listeners: Listeners,
+    worker: Worker,
+) -> Intake:
+    def written(states: Tally[str]) -> None:
+        listeners.on_written(states)
+        worker.wake()
+
+    return Intake(
+        writer,
+        Reader(max_pixels=settings.max_pixels, opener=opener),
+        threads=settings.threads,
+        on_asset=observers.of("enrich_asset_ingested", "asset_id", "path"),
+        on_written=written,
     )
 
 

@@ -36,7 +36,9 @@ class AskedQuestion(pydantic.BaseModel):
         (), max_length=1000, description="The values a choice may have."
     )
     lang: str | None = pydantic.Field(
-        None, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$", description="The question's language (BCP 47)."
+        None,
+        pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$",
+        description="The language of question and answer (BCP 47).",
     )
 
     @pydantic.model_validator(mode="before")

@@ -1,12 +1,9 @@
-"""Sections of config.yaml: what other processes talk through, and where models run.
-
-``settings`` has the rest.
-"""
+"""The sections of config.yaml; ``settings`` is the whole."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -14,10 +11,13 @@ __all__ = [
     "LONGEST_SECONDS",
     "Api",
     "Cuda",
+    "Metrics",
     "OpenVino",
     "Providers",
     "RateLimit",
+    "Root",
     "Section",
+    "Step",
     "TensorRt",
     "Webhook",
 ]
@@ -30,6 +30,63 @@ class Section(pydantic.BaseModel):
     """What sections have in common: they are frozen, and an unknown key is an error."""
 
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
+
+
+class Root(Section):
+    """A folder under watch."""
+
+    path: Path = pydantic.Field(description="The folder.")
+    mode: Literal["auto", "events", "poll"] = pydantic.Field("auto", description="How changes are noticed.")
+    settle_seconds: float = pydantic.Field(
+        2.0, ge=0, le=LONGEST_SECONDS, description="A file is complete once it was unchanged for so long."
+    )
+    rescan_seconds: float = pydantic.Field(
+        300, gt=0, le=LONGEST_SECONDS, description="How often the whole root is looked through."
+    )
+    follow_symlinks: bool = pydantic.Field(False, description="Enter linked folders and take linked files.")
+    ignore: tuple[str, ...] = pydantic.Field(
+        ("*.part", "~*"), description="Names (shell patterns) of files and folders to leave alone."
+    )
+
+
+class Step(Section):
+    """One entry of ``steps``: a plugin, perhaps a model, and the plugin's own options."""
+
+    model_config = pydantic.ConfigDict(frozen=True, extra="allow")
+
+    plugin: str = pydantic.Field(description="The plugin's name.")
+    hook: str | None = pydantic.Field(
+        None, description="Which of the plugin's work hooks, if it has several."
+    )
+    model: str | None = pydantic.Field(None, description="A model of the model store.")
+    priority: int = pydantic.Field(0, ge=-100, le=100, description="Higher is claimed earlier.")
+    deadline_seconds: float | None = pydantic.Field(
+        None,
+        gt=0,
+        le=LONGEST_SECONDS,
+        description="How long one batch may take; the plugin is told by context.deadline.",
+    )
+    pages: Literal["first", "all"] = pydantic.Field(
+        "first", description="Which pages of a file are looked at."
+    )
+    size_px: int | None = pydantic.Field(
+        None,
+        ge=16,
+        le=16384,
+        description="The longest edge of the renditions; the plugin's wish, or its model's, if not set.",
+    )
+
+    _folder: Path = pydantic.PrivateAttr(default_factory=Path)
+
+    @property
+    def folder(self) -> Path:
+        """What relative paths among the plugin's own options are relative to."""
+        return self._folder
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The plugin's own options, as written."""
+        return dict(self.model_extra or {})
 
 
 class RateLimit(Section):
@@ -77,6 +134,16 @@ class Api(Section):
     retention_seconds: float = pydantic.Field(
         86_400, gt=0, le=LONGEST_SECONDS, description="How long uploads and results can be asked for."
     )
+
+
+class Metrics(Section):
+    """Where the daemon's counts can be read by Prometheus."""
+
+    file: Path | None = pydantic.Field(
+        None, description="A text file for node_exporter's textfile collector; its name ends in .prom."
+    )
+    port: int | None = pydantic.Field(None, ge=1, le=65535, description="A port that serves /metrics.")
+    host: str = pydantic.Field("127.0.0.1", min_length=1, description="The address of that port.")
 
 
 class Webhook(Section):

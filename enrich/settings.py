@@ -8,9 +8,9 @@ folder. Whatever is wrong is one ConfigError that names the line or the variable
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import pydantic
 import pydantic_settings
@@ -18,9 +18,8 @@ import pydantic_settings
 from enrich import configfile
 from enrich.configfile import Lines
 from enrich.errors import ConfigError
-from enrich.sections import LONGEST_SECONDS as _LONGEST_SECONDS
-from enrich.sections import Api, Providers, Webhook
-from enrich.sections import Section as _Section
+from enrich.origins import PREFIX, Origins
+from enrich.sections import LONGEST_SECONDS, Api, Metrics, Providers, Root, Step, Webhook
 
 if TYPE_CHECKING:
     from pydantic_settings import PydanticBaseSettingsSource
@@ -29,85 +28,18 @@ __all__ = ["CONFIG_NAME", "Metrics", "Root", "Settings", "Step", "load", "sample
 
 CONFIG_NAME = "config.yaml"
 
-_PREFIX = "ENRICH_"
-
 _SECTIONS = ("api", "filters", "metrics", "plugin_dirs", "providers", "roots", "steps", "webhooks")
 
 _STEP_NAME = r"^[A-Za-z][A-Za-z0-9_-]{0,62}$"
 
-
-class Root(_Section):
-    """A folder under watch."""
-
-    path: Path = pydantic.Field(description="The folder.")
-    mode: Literal["auto", "events", "poll"] = pydantic.Field("auto", description="How changes are noticed.")
-    settle_seconds: float = pydantic.Field(
-        2.0, ge=0, le=_LONGEST_SECONDS, description="A file is complete once it was unchanged for so long."
-    )
-    rescan_seconds: float = pydantic.Field(
-        300, gt=0, le=_LONGEST_SECONDS, description="How often the whole root is looked through."
-    )
-    follow_symlinks: bool = pydantic.Field(False, description="Enter linked folders and take linked files.")
-    ignore: tuple[str, ...] = pydantic.Field(
-        ("*.part", "~*"), description="Names (shell patterns) of files and folders to leave alone."
-    )
-
-
-class Step(_Section):
-    """One entry of ``steps``: a plugin, perhaps a model, and the plugin's own options."""
-
-    model_config = pydantic.ConfigDict(frozen=True, extra="allow")
-
-    plugin: str = pydantic.Field(description="The plugin's name.")
-    hook: str | None = pydantic.Field(
-        None, description="Which of the plugin's work hooks, if it has several."
-    )
-    model: str | None = pydantic.Field(None, description="A model of the model store.")
-    priority: int = pydantic.Field(0, ge=-100, le=100, description="Higher is claimed earlier.")
-    deadline_seconds: float | None = pydantic.Field(
-        None,
-        gt=0,
-        le=_LONGEST_SECONDS,
-        description="How long one batch may take; the plugin is told by context.deadline.",
-    )
-    pages: Literal["first", "all"] = pydantic.Field(
-        "first", description="Which pages of a file are looked at."
-    )
-    size_px: int | None = pydantic.Field(
-        None,
-        ge=16,
-        le=16384,
-        description="The longest edge of the renditions; the plugin's wish, or its model's, if not set.",
-    )
-
-    _folder: Path = pydantic.PrivateAttr(default_factory=Path)
-
-    @property
-    def folder(self) -> Path:
-        """What relative paths among the plugin's own options are relative to."""
-        return self._folder
-
-    @property
-    def options(self) -> dict[str, Any]:
-        """The plugin's own options, as written."""
-        return dict(self.model_extra or {})
-
-
-class Metrics(_Section):
-    """Where the daemon's counts can be read by Prometheus."""
-
-    file: Path | None = pydantic.Field(
-        None, description="A text file for node_exporter's textfile collector; its name ends in .prom."
-    )
-    port: int | None = pydantic.Field(None, ge=1, le=65535, description="A port that serves /metrics.")
-    host: str = pydantic.Field("127.0.0.1", min_length=1, description="The address of that port.")
+_Values = TypeVar("_Values", dict[str, Any], "Settings")
 
 
 class Settings(pydantic_settings.BaseSettings):
     """Everything that can be configured."""
 
     model_config = pydantic_settings.SettingsConfigDict(
-        env_prefix=_PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
+        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid"
     )
 
     catalog: str = pydantic.Field("sqlite:///catalog.db", description="The catalog, as an SQLAlchemy URL.")
@@ -123,7 +55,7 @@ class Settings(pydantic_settings.BaseSettings):
     unload_after_seconds: float = pydantic.Field(
         0,
         ge=0,
-        le=_LONGEST_SECONDS,
+        le=LONGEST_SECONDS,
         description="A model that nobody asked for so long leaves the memory until it is asked; 0: never.",
     )
     recycle_above_mb: float | None = pydantic.Field(
@@ -146,10 +78,10 @@ class Settings(pydantic_settings.BaseSettings):
         description="Threads that read and decode files.",
     )
     lease_seconds: float = pydantic.Field(
-        60, ge=1, le=_LONGEST_SECONDS, description="How long a worker that stops answering keeps its jobs."
+        60, ge=1, le=LONGEST_SECONDS, description="How long a worker that stops answering keeps its jobs."
     )
     drain_seconds: float = pydantic.Field(
-        30, ge=0, le=_LONGEST_SECONDS, description="How long the daemon finishes what it began after SIGTERM."
+        30, ge=0, le=LONGEST_SECONDS, description="How long the daemon finishes what it began after SIGTERM."
     )
     metrics: Metrics = pydantic.Field(
         {}, validate_default=True, description="Where Prometheus reads what the daemon does."
@@ -200,29 +132,25 @@ def load(
     folder = Path.cwd() if folder is None else folder
     if config is None and (folder / CONFIG_NAME).is_file():
         config = folder / CONFIG_NAME
-    if config is None:
-        of_sample, _ = configfile.parse(sample(), CONFIG_NAME)
-        values, lines = {"steps": of_sample["steps"]}, Lines(None, CONFIG_NAME)
-    else:
-        values, lines = configfile.read(config)
-        # A section whose entries are all commented out is as good as absent.
-        values = {key: value for key, value in values.items() if value is not None or key not in _SECTIONS}
-        _anchor(values, Path(os.path.abspath(config)).parent)
+    values, lines = _of_sample() if config is None else _of_file(config)
+    beside = folder if config is None else Path(os.path.abspath(config)).parent
+    values = _anchored(values, beside, Origins(lines, {}, {}))
     environment, given = _environment(), _nest(overrides or {})
+    origins = Origins(lines, environment, given)
     try:
         settings = Settings(**_merge(_merge(values, environment), given))
     except pydantic.ValidationError as error:
-        raise ConfigError(_explain(error, lines, environment, given)) from error
-    settings = _absolute(settings, folder)
+        raise ConfigError(origins.explain(error)) from error
+    # What the file did not say is relative to the working folder.
+    settings = _anchored(settings, folder, origins)
     for step in (*settings.steps.values(), *settings.filters.values()):
-        step._folder = folder if config is None else Path(os.path.abspath(config)).parent
+        step._folder = beside
     if "api" in settings.steps:
         raise ConfigError(
-            _blame(("steps", "api"), lines, environment, given)
-            + "the name is that of requests over HTTP; choose another one"
+            origins.of(("steps", "api")) + "the name is that of requests over HTTP; choose another one"
         )
     for index, complaint in _overlaps([root.path for root in settings.roots]):
-        raise ConfigError(_blame(("roots", index, "path"), lines, environment, given) + complaint)
+        raise ConfigError(origins.of(("roots", index, "path")) + complaint)
     return settings
 
 
@@ -231,29 +159,44 @@ def sample() -> str:
     return Path(__file__).with_name(CONFIG_NAME).read_text(encoding="utf-8")
 
 
-def _anchor(values: dict[str, Any], folder: Path) -> None:
-    """Make the file's relative paths absolute; wrong types are left to validation."""
-    if isinstance(values.get("catalog"), str):
-        values["catalog"] = _anchor_url(values["catalog"], folder)
-    if isinstance(values.get("models_dir"), str):
-        values["models_dir"] = _anchor_path(values["models_dir"], folder)
-    if isinstance(values.get("plugin_dirs"), list):
-        values["plugin_dirs"] = [
-            _anchor_path(item, folder) if isinstance(item, str) else item for item in values["plugin_dirs"]
-        ]
-    api = values.get("api")
-    if isinstance(api, dict) and isinstance(api.get("uploads_dir"), str):
-        api["uploads_dir"] = _anchor_path(api["uploads_dir"], folder)
-    metrics = values.get("metrics")
-    if isinstance(metrics, dict) and isinstance(metrics.get("file"), str):
-        metrics["file"] = _anchor_path(metrics["file"], folder)
-    providers = values.get("providers")
-    tensorrt = providers.get("tensorrt") if isinstance(providers, dict) else None
-    if isinstance(tensorrt, dict) and isinstance(tensorrt.get("cache_dir"), str):
-        tensorrt["cache_dir"] = _anchor_path(tensorrt["cache_dir"], folder)
-    for root in values["roots"] if isinstance(values.get("roots"), list) else ():
-        if isinstance(root, dict) and isinstance(root.get("path"), str):
-            root["path"] = _anchor_path(root["path"], folder)
+def _of_sample() -> tuple[dict[str, Any], Lines]:
+    """Return the sample's steps and nothing else: it watches nothing."""
+    values, _ = configfile.parse(sample(), CONFIG_NAME)
+    return {"steps": values["steps"]}, Lines(None, CONFIG_NAME)
+
+
+def _of_file(config: Path) -> tuple[dict[str, Any], Lines]:
+    values, lines = configfile.read(config)
+    # A section whose entries are all commented out is as good as absent.
+    return {key: value for key, value in values.items() if value is not None or key not in _SECTIONS}, lines
+
+
+def _anchored(values: _Values, folder: Path, origins: Origins) -> _Values:
+    """Return the settings, or what shall become them, with all that is relative made absolute."""
+    for place, anchor in _RELATIVE.items():
+        try:
+            values = _replaced(values, place, anchor, folder)
+        except RuntimeError as error:  # the only one of expanduser
+            raise ConfigError(
+                origins.of(place) + "nobody knows the home folder behind its ~; write the path in full"
+            ) from error
+    return values
+
+
+def _replaced(
+    values: Any, place: Sequence[str], anchor: Callable[[str | Path, Path], str | Path], folder: Path
+) -> Any:
+    """Return ``values`` with a place of it anchored; types that are wrong there are left to validation."""
+    if not place:
+        return anchor(values, folder) if isinstance(values, str | Path) else values
+    first, *rest = place
+    if first == "*" and isinstance(values, list | tuple):
+        return type(values)(_replaced(value, rest, anchor, folder) for value in values)
+    if isinstance(values, pydantic.BaseModel):
+        return values.model_copy(update={first: _replaced(getattr(values, first), rest, anchor, folder)})
+    if isinstance(values, dict) and first in values:
+        return {**values, first: _replaced(values[first], rest, anchor, folder)}
+    return values
 
 
 def _anchor_path(path: str | Path, folder: Path) -> Path:
@@ -261,33 +204,23 @@ def _anchor_path(path: str | Path, folder: Path) -> Path:
     return Path(os.path.abspath(folder / Path(path).expanduser()))
 
 
-def _anchor_url(url: str, folder: Path) -> str:
-    prefix, _, name = url.partition(":///")
+def _anchor_url(url: str | Path, folder: Path) -> str:
+    prefix, _, name = str(url).partition(":///")
     if not prefix.startswith("sqlite") or not name or name.startswith((":", "file:")):
-        return url
+        return str(url)
     return f"{prefix}:///{_anchor_path(name, folder)}"
 
 
-def _absolute(settings: Settings, folder: Path) -> Settings:
-    file = settings.metrics.file and _anchor_path(settings.metrics.file, folder)
-    tensorrt = settings.providers.tensorrt
-    cache_dir = tensorrt.cache_dir and _anchor_path(tensorrt.cache_dir, folder)
-    tensorrt = tensorrt.model_copy(update={"cache_dir": cache_dir})
-    return settings.model_copy(
-        update={
-            "catalog": _anchor_url(settings.catalog, folder),
-            "models_dir": _anchor_path(settings.models_dir, folder),
-            "metrics": settings.metrics.model_copy(update={"file": file}),
-            "providers": settings.providers.model_copy(update={"tensorrt": tensorrt}),
-            "api": settings.api.model_copy(
-                update={"uploads_dir": _anchor_path(settings.api.uploads_dir, folder)}
-            ),
-            "plugin_dirs": tuple(_anchor_path(item, folder) for item in settings.plugin_dirs),
-            "roots": tuple(
-                root.model_copy(update={"path": _anchor_path(root.path, folder)}) for root in settings.roots
-            ),
-        }
-    )
+#: What is relative to a folder; ``*`` is every entry of a list.
+_RELATIVE: Mapping[tuple[str, ...], Callable[[str | Path, Path], str | Path]] = {
+    ("catalog",): _anchor_url,
+    ("models_dir",): _anchor_path,
+    ("plugin_dirs", "*"): _anchor_path,
+    ("metrics", "file"): _anchor_path,
+    ("api", "uploads_dir"): _anchor_path,
+    ("providers", "tensorrt", "cache_dir"): _anchor_path,
+    ("roots", "*", "path"): _anchor_path,
+}
 
 
 def _overlaps(roots: Sequence[Path]) -> Iterator[tuple[int, str]]:
@@ -308,7 +241,7 @@ def _environment() -> dict[str, Any]:
     try:
         return pydantic_settings.EnvSettingsSource(Settings)()
     except pydantic_settings.SettingsError as error:
-        variable = _PREFIX + str(error).split('"')[1].upper()  # it names the field, quoted
+        variable = PREFIX + str(error).split('"')[1].upper()  # it names the field, quoted
         raise ConfigError(
             f"environment: {variable}: not JSON; a list or section is written as JSON"
         ) from error
@@ -333,53 +266,3 @@ def _merge(low: Mapping[str, Any], high: Mapping[str, Any]) -> dict[str, Any]:
             _merge(below, value) if isinstance(below, Mapping) and isinstance(value, Mapping) else value
         )
     return merged
-
-
-def _explain(
-    error: pydantic.ValidationError,
-    lines: Lines,
-    environment: Mapping[str, Any],
-    given: Mapping[str, Any],
-) -> str:
-    first = error.errors(include_url=False)[0]
-    message = {
-        "extra_forbidden": "unknown key; the keys are in `enrich init`'s config.yaml",
-        "missing": "this key is required",
-    }.get(first["type"], first["msg"])
-    location = [part for part in first["loc"] if part != "[key]"]
-    more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    return f"{_blame(location, lines, environment, given)}{message}{more}"
-
-
-def _blame(
-    location: Sequence[Any], lines: Lines, environment: Mapping[str, Any], given: Mapping[str, Any]
-) -> str:
-    """Return who said the value of a location, and its key: whoever says most of the way to it."""
-    key = ".".join(str(part) for part in location)
-    depth, where = lines.find(location)
-    if _depth(environment, location) >= max(depth, 1):
-        depth, where, key = _depth(environment, location), "environment: ", _variable(location)
-    if _depth(given, location) >= max(depth, 1):
-        where, key = "command line: ", ".".join(str(part) for part in location)
-    return f"{where}{key}: "
-
-
-def _depth(values: Any, location: Sequence[Any]) -> int:
-    """Return how many parts of a location lead somewhere in ``values``."""
-    for depth, part in enumerate(location):
-        try:
-            values = values[part]
-        except (KeyError, IndexError, TypeError):
-            return depth
-    return len(location)
-
-
-def _variable(location: Sequence[Any]) -> str:
-    """Return the variable that set a location, or the section it is in."""
-    present = {name.upper() for name in os.environ}
-    names = [
-        _PREFIX + "__".join(str(part) for part in location[:end]).upper()
-        for end in range(len(location), 0, -1)
-    ]
-    # A section may be put together from variables beside the one that is missing.
-    return next((name for name in names if name in present), names[0])

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any
 
 import pydantic
 
 import enrich
+from enrich.errors import UsageError
+from enrich.languages import insisting, may_be_in, write
 from enrich.questions import Questions
-from enrich.replies import budget_together, read_reply, read_together, request_together
+from enrich.replies import budget_together, choices_of, read_reply, read_together, request_together
+from enrich.types import ModelHandle
 
 __all__ = ["Options", "check", "enrich_answer", "needs_model", "revision", "size_px"]
 
-revision = "1"
+revision = "2"
 
 #: About twice what models of questions take; more pixels would only be decoded to be thrown away.
 size_px = 768
@@ -33,6 +36,12 @@ class Options(pydantic.BaseModel):
     together: bool = pydantic.Field(
         False,
         description="Ask all questions as one, answered as JSON; what is missing there is asked alone.",
+    )
+    # It changes no answer, so that it makes none stale.
+    check_lang: bool = pydantic.Field(
+        True,
+        exclude=True,
+        description="Ask a model of several languages once more where it answered in another; then fail.",
     )
     beams: int | None = pydantic.Field(
         None,
@@ -63,6 +72,10 @@ def check(options: Options, model: Any) -> None:
             raise type(error)(f"questions.{name}: {error}") from error
 
 
+#: What is known so far: for each picture, an answer to each question.
+_Answers = list[list[enrich.Answer | None]]
+
+
 @enrich.hookimpl
 def enrich_answer(
     renditions: Sequence[enrich.Rendition], questions: Sequence[enrich.Question], context: enrich.Context
@@ -74,32 +87,21 @@ def enrich_answer(
     UsageError
         A question is too long for the model. Not retryable.
     InferenceError
-        The model failed, or the deadline passed. Not retryable.
+        The model failed, or answered in another language twice; or the deadline passed. Not retryable.
     """
-    model, options = context.model, context.options
-    assert model is not None  # needs_model
     # A placeholder may be all of a question, and what fills it unknown.
     asked = [index for index, question in enumerate(questions) if question.text.strip()]
-    answers: list[list[enrich.Answer | None]] = [[None] * len(questions) for _ in renditions]
-    if options.together and len(asked) > 1:
+    answers: _Answers = [[None] * len(questions) for _ in renditions]
+    if context.options.together and len(asked) > 1:
         _ask_together(renditions, questions, asked, answers, context)
-    alone = [
-        (place, index) for place in range(len(renditions)) for index in asked if answers[place][index] is None
-    ]
-    if not alone:
-        return answers
-    prompts = {
-        index: model.answer_prompt(questions[index].text, questions[index].language)
-        for index in {index for _, index in alone}
-    }
-    written = model.generate(
-        [renditions[place] for place, _ in alone],
-        [prompts[index] for _, index in alone],
-        _decoding(options, options.max_tokens),
-        deadline=context.deadline,
-    )
-    for (place, index), one in zip(alone, written, strict=True):
-        answers[place][index] = _answer(one, questions[index])
+    alone = [(place, index) for place, known in enumerate(answers) for index in asked if known[index] is None]
+    if alone:
+        _ask_alone(renditions, questions, alone, answers, context)
+    unread = [(place, index) for place, index in alone if _value(answers[place][index]) is None]
+    for choices in dict.fromkeys(choices_of(questions[index]) for _, index in unread):
+        alike = [(place, index) for place, index in unread if choices_of(questions[index]) == choices]
+        if choices:
+            _choose(choices, renditions, questions, alike, answers, context)
     return answers
 
 
@@ -107,7 +109,7 @@ def _ask_together(
     renditions: Sequence[enrich.Rendition],
     questions: Sequence[enrich.Question],
     asked: Sequence[int],
-    answers: list[list[enrich.Answer | None]],
+    answers: _Answers,
     context: enrich.Context,
 ) -> None:
     """Fill in what one JSON object for each picture says of its questions."""
@@ -120,8 +122,84 @@ def _ask_together(
     for place, one in enumerate(written):
         found = read_together(one.text, some)
         for index in asked:
-            if (answer := found.get(questions[index].name)) is not None:
+            answer = found.get(questions[index].name)
+            if answer is not None and may_be_in(_language(questions[index], options), answer.text, model):
                 answers[place][index] = dataclasses.replace(answer, confidence=one.confidence)
+
+
+def _ask_alone(
+    renditions: Sequence[enrich.Rendition],
+    questions: Sequence[enrich.Question],
+    alone: Sequence[tuple[int, int]],
+    answers: _Answers,
+    context: enrich.Context,
+) -> None:
+    """Fill in each of these questions' answers, in the model's words and in its language."""
+    model, options = context.model, context.options
+    assert model is not None  # needs_model
+    prompts = _prompts(questions, (index for _, index in alone), model)
+
+    def insist(number: int) -> str:
+        question = questions[alone[number][1]]
+        return model.answer_prompt(insisting(question.text, question.language), question.language)
+
+    written = write(
+        model,
+        [renditions[place] for place, _ in alone],
+        [prompts[index] for _, index in alone],
+        _decoding(options, options.max_tokens),
+        [_language(questions[index], options) for _, index in alone],
+        insist,
+        deadline=context.deadline,
+    )
+    for (place, index), one in zip(alone, written, strict=True):
+        answers[place][index] = _answer(one, questions[index])
+
+
+def _choose(
+    choices: tuple[str, ...],
+    renditions: Sequence[enrich.Rendition],
+    questions: Sequence[enrich.Question],
+    unread: Sequence[tuple[int, int]],
+    answers: _Answers,
+    context: enrich.Context,
+) -> None:
+    """Fill in the likeliest of the choices, with its share among them, where the words say none of them."""
+    model = context.model
+    assert model is not None  # needs_model
+    prompts = _prompts(questions, (index for _, index in unread), model)
+    try:
+        written = model.generate(
+            [renditions[place] for place, _ in unread],
+            [prompts[index] for _, index in unread],
+            enrich.Decoding(choices=choices),
+            deadline=context.deadline,
+        )
+    except UsageError as error:
+        # The questions were asked before: it is the choices that the model has no tokens for.
+        context.log.info("%s: answers in other words than the choices have no value: %s", context.step, error)
+        return
+    for (place, index), one in zip(unread, written, strict=True):
+        if one.text:  # a request's budget may be used up
+            answers[place][index] = _answer(one, questions[index])
+
+
+def _prompts(
+    questions: Sequence[enrich.Question], asked: Iterable[int], model: ModelHandle
+) -> dict[int, str]:
+    return {
+        index: model.answer_prompt(questions[index].text, questions[index].language)
+        for index in dict.fromkeys(asked)
+    }
+
+
+def _language(question: enrich.Question, options: Options) -> str | None:
+    """Return what an answer shall be in; None: it is not judged, as what has a type of its own."""
+    return question.language if options.check_lang and question.type == "string" else None
+
+
+def _value(answer: enrich.Answer | None) -> Any:
+    return None if answer is None else answer.value
 
 
 def _decoding(options: Options, max_tokens: int | None) -> enrich.Decoding:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import re
 from collections.abc import Sequence
 from typing import Annotated, Any, Literal
@@ -10,8 +9,8 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 import enrich
-from enrich.errors import InferenceError, UsageError
-from enrich.languages import INSTRUCTIONS, Languages
+from enrich.errors import UsageError
+from enrich.languages import insisting, write
 from enrich.prompts import PromptTemplate
 from enrich.replies import trim_opening
 
@@ -25,10 +24,6 @@ needs_model = True
 
 # Of prompts in the user's own words; for its own prompts a model knows better.
 _TOKENS = {"short": 24, "normal": 48, "long": 96, "alt_text": 40}
-
-#: A model that wrote in another language is asked again with words drawn.
-_SECOND_TEMPERATURE = 0.7
-_languages = Languages()
 
 _LABEL = re.compile(r"^(?:alt(?:ernative)?[ -]?text|caption|description)\s*:\s*", re.IGNORECASE)
 # What stock sites and assistants put behind a sentence, and no one who cannot see needs to hear.
@@ -135,59 +130,35 @@ def enrich_caption(
     """
     model, options = context.model, context.options
     assert model is not None  # needs_model
-    prompts = [
-        _prompt(context, rendition, said)
-        for rendition, said in zip(renditions, context.annotations, strict=True)
-    ]
-    written = list(model.generate(renditions, prompts, _decoding(options), deadline=context.deadline))
-    wrong = [index for index, one in enumerate(written) if not _fits(one, context)]
-    if wrong:
-        again = _ask_again(
-            [renditions[index] for index in wrong], [prompts[index] for index in wrong], context
-        )
-        for index, one in zip(wrong, again, strict=True):
-            written[index] = one
+    said = context.annotations
+    prompts = [_prompt(context, one, said[index]) for index, one in enumerate(renditions)]
+    written = write(
+        model,
+        renditions,
+        prompts,
+        _decoding(options),
+        [context.language if options.check_lang else None] * len(prompts),
+        lambda index: _prompt(context, renditions[index], said[index], insists=True),
+        deadline=context.deadline,
+    )
     return [_caption(one, context) for one in written]
 
 
-def _fits(written: enrich.Generated, context: enrich.Context) -> bool:
-    """Tell whether a text may be in the language that was asked for, of a model that knows several."""
-    if not context.options.check_lang or context.language is None:
-        return True
-    is_one_of_many = len(getattr(context.model, "languages", ())) > 1
-    return not is_one_of_many or _languages.fits(written.text, context.language)
-
-
-def _ask_again(
-    renditions: Sequence[enrich.Rendition], prompts: Sequence[str], context: enrich.Context
-) -> Sequence[enrich.Generated]:
-    model, options, language = context.model, context.options, context.language or ""
-    assert model is not None  # needs_model
-    if options.prompt is not None:
-        # The model's own prompts say the language in words that it knows.
-        instruction = INSTRUCTIONS.get(language.lower().split("-")[0], "")
-        prompts = [f"{prompt} {instruction}".strip() for prompt in prompts]
-    decoding = dataclasses.replace(
-        _decoding(options),
-        beams=1,
-        temperature=options.temperature or _SECOND_TEMPERATURE,
-        seed=options.seed + 1,
-    )
-    written = model.generate(renditions, prompts, decoding, deadline=context.deadline)
-    if all(_fits(one, context) for one in written):
-        return written
-    raise InferenceError(
-        f"the model {model.name} was asked twice and did not write in the language {language}; ask for "
-        "another language, take another model, or set check_lang: false"
-    )
-
-
-def _prompt(context: enrich.Context, rendition: enrich.Rendition, said: Sequence[enrich.Statement]) -> str:
+def _prompt(
+    context: enrich.Context,
+    rendition: enrich.Rendition,
+    said: Sequence[enrich.Statement],
+    *,
+    insists: bool = False,
+) -> str:
     model, options = context.model, context.options
     assert model is not None  # needs_model
     if options.prompt is None:
+        # The model's own prompts say the language in words that it knows.
         return model.caption_prompt(context.length, context.language)
     words: str = options.prompt.fill(rendition, said)
+    if insists:
+        words = insisting(words, context.language)
     try:
         return model.answer_prompt(words, context.language)
     except UsageError:

@@ -1,11 +1,12 @@
 """Fixtures that every suite shares."""
 
+import functools
 import os
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import forks
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -30,12 +31,5 @@ def clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def enrich(tmp_path: Path) -> Callable[..., subprocess.CompletedProcess[str]]:
-    """Run the command line in a process of its own, in ``tmp_path``."""
-
-    def run(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-m", "enrich", *map(str, arguments)]
-        return subprocess.run(  # type: ignore[call-overload, no-any-return]
-            command, **{"cwd": tmp_path, "capture_output": True, "text": True, "timeout": 100, **options}
-        )
-
-    return run
+    """Run the command line in a process of its own, in ``tmp_path``: see ``forks.run``."""
+    return functools.partial(forks.run, tmp_path)

@@ -10,13 +10,13 @@ import random
 import re
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import forks
 import PIL.Image
 import requests
 from workplace import Workplace
@@ -31,7 +31,7 @@ PLENTY = {"minute": 100_000, "hour": 100_000}
 class Server:
     """A running ``enrich serve``."""
 
-    def __init__(self, place: Workplace, process: subprocess.Popen[bytes], log: Path) -> None:
+    def __init__(self, place: Workplace, process: subprocess.Popen[bytes] | forks.Attempt, log: Path) -> None:
         self.place = place
         self.process = process
         self.log = log
@@ -67,8 +67,7 @@ class Server:
     def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 60) -> tuple[int, str]:
         """Send a signal and wait for the end; return the exit code and what it said."""
         self.process.send_signal(number)
-        self.process.wait(seconds)
-        return self.process.returncode, self.said
+        return self.process.wait(seconds), self.said
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
@@ -81,27 +80,33 @@ class Server:
 
 @contextlib.contextmanager
 def serving(
-    place: Workplace, *arguments: object, environment: Mapping[str, str] | None = None, name: str = "serve"
+    place: Workplace,
+    *arguments: object,
+    environment: Mapping[str, str] | None = None,
+    constants: Mapping[str, float] | None = None,
+    is_forked: bool = True,
 ) -> Iterator[Server]:
-    """Start ``enrich serve`` on a free port; whatever becomes of the test, it is gone at the end."""
+    """Start ``enrich serve`` on a free port; whatever becomes of the test, it is gone at the end.
+
+    It is forked from a process that has imported everything, and may have other values for constants of
+    modules; or else it is started as a user starts it.
+    """
     (place.folder / "config.yaml").write_text(json.dumps(place.config))
-    log = place.folder / f"{name}-{time.monotonic_ns()}.log"
-    command = [sys.executable, "-m", "enrich", "serve", "--port", "0", *map(str, arguments)]
-    with log.open("wb") as errors:
-        process = subprocess.Popen(
-            command,
-            cwd=place.folder,
-            env={**os.environ, **(environment or {})},
-            stdout=errors,
-            stderr=errors,
-        )
-        try:
-            server = Server(place, process, log)
-            server._wait(90)
-            yield server
-        finally:
-            process.kill()
-            process.wait()
+    log = place.folder / f"serve-{time.monotonic_ns()}.log"
+    command = ["serve", "--port", "0", *map(str, arguments)]
+    options: dict[str, Any] = {"output": log, "environment": {**os.environ, **(environment or {})}}
+    process: subprocess.Popen[bytes] | forks.Attempt
+    if is_forked:
+        process = forks.shared().start_in(place.folder, *command, constants=constants, **options)
+    else:
+        process = forks.start_cold(place.folder, *command, **options)
+    try:
+        server = Server(place, process, log)
+        server._wait(90)
+        yield server
+    finally:
+        process.kill()
+        process.wait()
 
 
 @contextlib.contextmanager

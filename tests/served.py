@@ -125,6 +125,7 @@ class Shelf:
         return tuple(
             SimpleNamespace(
                 name=model.name,
+                folder=Path(model.name),
                 model=SimpleNamespace(
                     hooks=model.hooks,
                     languages=model.languages,

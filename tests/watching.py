@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 import threading
 import time
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import forks
 import sqlalchemy as sa
 from workplace import Workplace
 
@@ -32,7 +32,7 @@ class Watch:
     """
 
     def __init__(
-        self, place: Workplace, process: subprocess.Popen[bytes], log: Path, told: list[str]
+        self, place: Workplace, process: subprocess.Popen[bytes] | forks.Attempt, log: Path, told: list[str]
     ) -> None:
         self.place = place
         self.process = process
@@ -100,8 +100,7 @@ class Watch:
     def stop(self, number: signal.Signals = signal.SIGTERM, seconds: float = 60) -> tuple[int, str]:
         """Send a signal and wait for the end; return the exit code and what it said on stderr."""
         self.process.send_signal(number)
-        self.process.wait(seconds)
-        return self.process.returncode, self.said
+        return self.process.wait(seconds), self.said
 
     def _memory(self, field: str) -> int:
         for line in Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
@@ -116,9 +115,10 @@ def watching(
     *arguments: object,
     before: Sequence[str] = (),
     environment: Mapping[str, str] | None = None,
+    constants: Mapping[str, float] | None = None,
     is_awaited: bool = True,
 ) -> Iterator[Watch]:
-    """Start ``enrich watch``; whatever becomes of the test, it is gone at the end.
+    """Start ``enrich watch``, forked unless said; whatever becomes of the test, it is gone at the end.
 
     Parameters
     ----------
@@ -130,21 +130,24 @@ def watching(
         A command that becomes the daemon by exec, such as ``unshare``.
     environment : mapping or None
         Variables besides this process's own.
+    constants : mapping or None
+        Other values for constants of modules; not with ``before``.
     is_awaited : bool
         Come back only when it says that it is ready.
     """
     (place.folder / "config.yaml").write_text(json.dumps(place.config))
     log = place.folder / f"watch-{next(_NUMBERS)}.log"
-    command = [*before, sys.executable, "-m", "enrich", "watch", *map(str, arguments)]
-    with _service_manager() as (address, told), log.open("wb") as errors:
-        process = subprocess.Popen(
-            command,
-            cwd=place.folder,
-            env={**os.environ, "NOTIFY_SOCKET": address, **(environment or {})},
-            # Into a file: nobody reads a pipe while the test looks elsewhere, and it would fill up.
-            stdout=errors,
-            stderr=errors,
-        )
+    command = ["watch", *map(str, arguments)]
+    with _service_manager() as (address, told):
+        options: dict[str, Any] = {
+            "output": log,
+            "environment": {**os.environ, "NOTIFY_SOCKET": address, **(environment or {})},
+        }
+        process: subprocess.Popen[bytes] | forks.Attempt
+        if before:
+            process = forks.start_cold(place.folder, *command, before=before, **options)
+        else:
+            process = forks.shared().start_in(place.folder, *command, constants=constants, **options)
         try:
             watch = Watch(place, process, log, told)
             if is_awaited:

@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import forks
 import PIL.Image
 import sqlalchemy as sa
 
@@ -92,12 +93,9 @@ class Workplace:
         return progress
 
     def enrich(self, *arguments: object, **options: Any) -> subprocess.CompletedProcess[str]:
-        """Run the command line in a process of its own."""
+        """Run the command line in a process of its own, which is forked."""
         self._write_config()
-        return subprocess.run(
-            _command(*arguments),
-            **{"cwd": self.folder, "capture_output": True, "text": True, "timeout": 100, **options},
-        )
+        return forks.run(self.folder, *arguments, **options)
 
     @contextmanager
     def enriching(self, *arguments: object) -> Iterator[subprocess.Popen[str]]:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
+from starlette.routing import Match
 
 from enrich import __version__
 from enrich.api import assets, captions, describer, openai, operations, prompted, tasks
@@ -84,7 +85,20 @@ async def _refuse_path(request: Request, error: Exception) -> Response:
     elif error.status_code != 404:
         said = {"code": "http", "message": str(error.detail), "parameter": None}
     content = {"error": said, "request_id": request.scope.get("request_id", "")}
-    return JSONResponse(content, status_code=error.status_code, headers=error.headers)
+    headers = error.headers
+    if error.status_code == 405:  # of all routes by this path, not of the first one alone
+        headers = {"Allow": ", ".join(sorted(_methods(request)))}
+    return JSONResponse(content, status_code=error.status_code, headers=headers)
+
+
+def _methods(request: Request) -> set[str]:
+    found = {
+        method
+        for route in request.app.routes
+        if route.matches(request.scope)[0] is not Match.NONE
+        for method in getattr(route, "methods", None) or ()
+    }
+    return found | {"HEAD"} if "GET" in found else found
 
 
 def _declare_keys(application: FastAPI) -> None:

@@ -14,7 +14,7 @@ from enrich.api.handle import RequestHandle, check_wanted
 from enrich.api.kinds import Plan
 from enrich.api.offers import Offers
 from enrich.api.requests import Ask, Reply
-from enrich.languages import INSTRUCTIONS, Languages
+from enrich.languages import differently, fits, insisting
 from enrich.results import Draft
 from enrich.types import Decoding, Skip
 
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from enrich.inference import Model
 
 __all__ = ["Asked", "Asking", "joined"]
-
-#: A model that answered in another language is asked again with words drawn.
-_SECOND_TEMPERATURE = 0.7
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,7 +49,6 @@ class Asking:
 
     def __init__(self, host: Host, offers: Offers, pictures: Pictures) -> None:
         self._host, self._offers, self._pictures = host, offers, pictures
-        self._languages = Languages()
 
     def ask(
         self, ask: Ask, plan: Plan, model: Model | None, deadline: float, cancel: threading.Event | None
@@ -68,19 +64,14 @@ class Asking:
         drafts, handle = self._describe(ask, bound, model, ask.decoding, deadline, cancel)
         language = plan.options.get("lang")
         # Groups of ages are no sentences.
-        if language is None or ask.kind == "age" or self._fits(drafts, language):
+        if language is None or ask.kind == "age" or _are_in(language, drafts):
             return Asked(_reply(ask, model, drafts, handle, language), drafts)
-        decoding = dataclasses.replace(
-            ask.decoding,
-            beams=1,
-            temperature=ask.decoding.temperature or _SECOND_TEMPERATURE,
-            seed=(ask.decoding.seed or 0) + 1,
-        )
+        decoding = differently(ask.decoding)
         again = kinds.plan(_insisting(ask, language), () if model is None else model.hooks)
         second, other = self._describe(
             ask, self._offers.bind(again, model), model, decoding, deadline, cancel
         )
-        if not self._fits(second, language):
+        if not _are_in(language, second):
             name = "" if model is None else model.name
             raise LanguageNotPossible(
                 f"the model {name} was asked twice and did not answer in the language {language}"
@@ -112,9 +103,6 @@ class Asking:
             drafts.append(outcome)
         return drafts, handle
 
-    def _fits(self, drafts: Sequence[Sequence[Draft]], language: str) -> bool:
-        return all(self._languages.fits(kinds.text_of(one), language) for one in drafts)
-
 
 def joined(texts: Sequence[str]) -> str:
     """Return what was said of several pictures as one text; of one, what was said."""
@@ -123,12 +111,15 @@ def joined(texts: Sequence[str]) -> str:
     return "\n".join(f"Picture {number}: {text}" for number, text in enumerate(texts, 1))
 
 
+def _are_in(language: str, drafts: Sequence[Sequence[Draft]]) -> bool:
+    return all(fits(kinds.text_of(one), language) for one in drafts)
+
+
 def _insisting(ask: Ask, language: str) -> Ask:
     """Return the same question, in words that say the language, where it is asked in words."""
     if ask.prompt is None:
         return ask
-    instruction = INSTRUCTIONS.get(language.lower().split("-")[0])
-    return ask if instruction is None else dataclasses.replace(ask, prompt=f"{ask.prompt} {instruction}")
+    return dataclasses.replace(ask, prompt=insisting(ask.prompt, language))
 
 
 def _reply(

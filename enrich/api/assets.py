@@ -173,10 +173,9 @@ def show_asset(exchange: Exchange) -> Mapping[str, Any]:
     name = exchange.place["id"]
     with translated(), exchange.backend.engine.connect() as connection:
         if not name.isdecimal():
-            row = uploads.find(connection, name.lower(), caller.key_id, _now())
-            if row is None:
-                raise _no_asset()
-            return _sent(row)
+            named = _upload(name, caller, connection)
+            if named.asset_id is None:
+                return _sent(named)
         asset_id = _asset_id(exchange, caller, connection)
         found = browse.asset(connection, asset_id)
         if found is None:
@@ -186,10 +185,7 @@ def show_asset(exchange: Exchange) -> Mapping[str, Any]:
             return {**found, "annotations": browse.statements(connection, asset_id)}
         # Others may have sent the same picture, with its date and camera; this key hears what it sent
         # itself, and what its own requests were told.
-        named = browse.sent_as(connection, caller.key_id, asset_id)
-        row = None if named is None else uploads.find(connection, named, caller.key_id, _now())
-        if row is None:
-            raise _no_asset()
+        row = _upload(browse.sent_as(connection, caller.key_id, asset_id) or "", caller, connection)
         own = browse.statements(connection, asset_id, kept.STEP, items=items_of(caller))
         return {**_sent(row), **{name: found[name] for name in _OF_PIXELS}, "annotations": own}
 
@@ -235,12 +231,21 @@ def _reader(exchange: Exchange) -> Caller:
 
 def _asset_id(exchange: Exchange, caller: Caller, connection: Any) -> int:
     name = exchange.place["id"]
+    if not name.isdecimal():
+        name = str(_upload(name, caller, connection).asset_id or 0)
     asset_id = int(name) if name.isascii() and name.isdecimal() and len(name) < 20 else 0
     if not 0 < asset_id <= _ID_MAX:
         raise _no_asset()
     if "read" not in caller.scopes and not uploads.has_sent(connection, caller.key_id, asset_id):
         raise _no_asset()
     return asset_id
+
+
+def _upload(name: str, caller: Caller, connection: Any) -> uploads.UploadRow:
+    row = uploads.find(connection, name.lower(), caller.key_id, _now())
+    if row is None:
+        raise _no_asset()
+    return row
 
 
 def _no_asset() -> NotFound:

@@ -66,6 +66,8 @@ class Body:
         """
         if self.kind == "form":
             return dict(self.fields)
+        if self.kind == "broken":
+            raise InvalidParameter("the body is no valid JSON; it must be a JSON object")
         if self.kind != "json":
             raise InvalidParameter("the body must be a JSON object, sent as application/json")
         if not isinstance(self.json, dict):

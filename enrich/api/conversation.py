@@ -15,8 +15,8 @@ from enrich.api.descriptions import read_description
 from enrich.api.errors import InvalidParameter
 from enrich.api.handle import RequestHandle
 from enrich.api.requests import Chat, Picture, Reply
-from enrich.api.structured import as_json, questions_of
-from enrich.types import Rendition
+from enrich.api.structured import write_json
+from enrich.types import Decoding, Rendition
 
 if TYPE_CHECKING:
     from enrich.inference import Model
@@ -146,8 +146,9 @@ def _structured(
     """Ask one question for each property of the schema, and return the answers as JSON."""
     if len(renditions) > 1:
         raise InvalidParameter("JSON is made of one picture at a time", "response_format")
-    assert chat.json_schema is not None  # the caller looked
-    questions = questions_of(chat.json_schema, question)
-    prompts = [_prompt(model, one.text) for one in questions]
-    written = handle.generate([renditions[0]] * len(prompts), prompts)
-    return as_json(questions, {one.name: said.text for one, said in zip(questions, written, strict=True)})
+
+    def ask(words: Sequence[str], decoding: Decoding) -> list[str]:
+        prompts = [_prompt(model, one) for one in words]
+        return [one.text for one in handle.generate([renditions[0]] * len(prompts), prompts, decoding)]
+
+    return write_json(chat, question, handle, ask, follows=False)

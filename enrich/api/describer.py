@@ -12,12 +12,12 @@ from enrich.api.errors import ApiError, InvalidImage, TooLarge
 from enrich.api.exchange import Exchange
 from enrich.api.requests import Ask
 from enrich.api.routes import Dialect, Routes
+from enrich.prompts import MAX_PROMPT
 
 __all__ = ["add_routes", "describe", "refuse"]
 
 MAX_BYTES = 4_000_000
 _MEDIA_TYPES = frozenset({"image/jpeg", "image/png", "image/webp"})
-_PROMPT_MAX = 10_000
 
 #: Code and status by our kind; whatever is missing here is something of ours.
 _CODES = {
@@ -78,7 +78,7 @@ _REQUEST = {
                         "minLength": 1,
                         "description": "A URL, a data URI or base64.",
                     },
-                    "prompt": {"type": ["string", "null"], "maxLength": _PROMPT_MAX},
+                    "prompt": {"type": ["string", "null"], "maxLength": MAX_PROMPT},
                     "lang": {"enum": ["en", "zh", "fr", "de", "es", "ja", "ko", None], "default": "en"},
                 },
             },
@@ -108,7 +108,7 @@ class _Fields(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
 
     image: str = pydantic.Field(min_length=1)
-    prompt: str | None = pydantic.Field(None, max_length=_PROMPT_MAX)
+    prompt: str | None = pydantic.Field(None, max_length=MAX_PROMPT)
     lang: Literal["en", "zh", "fr", "de", "es", "ja", "ko"] | None = None
 
 

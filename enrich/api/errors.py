@@ -56,6 +56,8 @@ class ApiError(EnrichError):
 
     kind = "api"
     status: ClassVar[int] = 500
+    #: The field of the request that is to blame, where one is.
+    parameter: str | None = None
 
 
 class NotAuthorized(ApiError):

@@ -125,17 +125,21 @@ class RequestHandle:
             The request's deadline passed. Retryable.
         Cancelled
             The client went away. Not retryable.
+        InvalidParameter
+            The request's ``max_tokens`` are fewer than the prompts. Not retryable.
         """
         return self._counted(
-            lambda: self._model.generate(
+            len(prompts),
+            decoding,
+            lambda merged: self._model.generate(
                 renditions,
                 prompts,
-                self._merged(decoding),
+                merged,
                 deadline=self._sooner(deadline),
                 interactive=True,
                 on_text=on_text,
                 cancel=self._cancel if cancel is None else cancel,
-            )
+            ),
         )
 
     def converse(
@@ -152,28 +156,36 @@ class RequestHandle:
 
         Raises
         ------
-        TimedOut, Cancelled
+        TimedOut, Cancelled, InvalidParameter
             As ``generate``. The first is retryable.
         """
         return self._counted(
-            lambda: self._model.converse(
+            len(conversations),
+            decoding,
+            lambda merged: self._model.converse(
                 conversations,
-                self._merged(decoding),
+                merged,
                 deadline=self._sooner(deadline),
                 interactive=True,
                 on_text=on_text,
                 cancel=self._cancel if cancel is None else cancel,
-            )
+            ),
         )
 
     def _sooner(self, deadline: float | None) -> float:
         return self._deadline if deadline is None else min(deadline, self._deadline)
 
-    def _counted(self, write: Callable[[], Sequence[Generated]]) -> Sequence[Generated]:
+    def _counted(
+        self, count: int, decoding: Decoding, write: Callable[[Decoding], Sequence[Generated]]
+    ) -> Sequence[Generated]:
         """Write, count what was read and made, and say why where nobody waits any more."""
         self.check()
+        merged = self._merged(decoding, count)
+        if merged is None:
+            self.finish = "length"
+            return [Generated("", "length", 0, 0)] * count
         try:
-            written = write()
+            written = write(merged)
         except InferenceError:
             self.check()  # it may have failed because nobody waits
             raise
@@ -206,13 +218,29 @@ class RequestHandle:
         """
         check_wanted(self._deadline, self._cancel)
 
-    def _merged(self, decoding: Decoding) -> Decoding:
+    def _merged(self, decoding: Decoding, count: int) -> Decoding | None:
+        """Return how one of ``count`` texts is written; None where the request's tokens are used up.
+
+        ``max_tokens`` of a request are those of its whole answer: what it takes several texts to make
+        shares them.
+        """
         said = {
             field.name: getattr(self._decoding, field.name)
             for field in dataclasses.fields(Decoding)
             if getattr(self._decoding, field.name) != getattr(_PLAIN, field.name)
         }
-        return dataclasses.replace(decoding, **said)
+        merged = dataclasses.replace(decoding, **said)
+        budget = self._decoding.max_tokens
+        if budget is None or not count:
+            return merged
+        share = (budget - self.completion_tokens) // count
+        if share < 1:
+            if self.completion_tokens:
+                return None
+            raise InvalidParameter(
+                f"max_tokens: this takes {count} texts, and so at least as many tokens", "max_tokens"
+            )
+        return dataclasses.replace(merged, max_tokens=min(share, decoding.max_tokens or share))
 
 
 def check_wanted(deadline: float, cancel: threading.Event | None) -> None:

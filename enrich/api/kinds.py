@@ -50,8 +50,17 @@ class Plan:
     options: Mapping[str, Any]
 
 
-def plan(ask: Ask, hooks: Sequence[str]) -> Plan:
+def plan(ask: Ask, hooks: Sequence[str], configured: Mapping[str, Any] | None = None) -> Plan:
     """Return what an ``Ask`` runs with a model that serves ``hooks``.
+
+    Parameters
+    ----------
+    ask : Ask
+        What is asked.
+    hooks : sequence of str
+        The model's work hooks.
+    configured : mapping or None
+        What config.yaml sets for ages that this model judges.
 
     Raises
     ------
@@ -72,7 +81,7 @@ def plan(ask: Ask, hooks: Sequence[str]) -> Plan:
     if "enrich_age" not in hooks and "enrich_answer" in hooks:
         # A model that answers questions is asked one; the tokens' probability is its confidence.
         return _answer(ask, _AGE_QUESTION, {"type": "choice", "choices": _AGE_GROUPS})
-    return Plan("age", "enrich_age", _numbers(ask))
+    return Plan("age", "enrich_age", {**(configured or {}), **_numbers(ask)})
 
 
 def _caption(ask: Ask) -> Plan:
@@ -87,7 +96,7 @@ def _caption(ask: Ask) -> Plan:
 
 def _answer(ask: Ask, question: str, more: Mapping[str, Any]) -> Plan:
     asked = {"ask": str(PromptTemplate.quoting(question)), **more}
-    options: dict[str, Any] = {"questions": {_QUESTION: asked}}
+    options: dict[str, Any] = {"questions": {_QUESTION: asked}, "check_lang": False}
     return Plan(
         "answer", "enrich_answer", options if ask.language is None else {**options, "lang": ask.language}
     )

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import re
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from enrich.api.errors import Internal, InvalidParameter, UnknownModel
 from enrich.api.kinds import TEXT_READER, Plan
@@ -54,12 +56,15 @@ class Offer:
         What it can be asked for; empty for models without words.
     description : str
         One line.
+    made_at : int
+        When it came to lie here, in seconds since 1970.
     """
 
     name: str
     hooks: tuple[str, ...]
     languages: tuple[str, ...]
     description: str
+    made_at: int = 0
 
     @property
     def chats(self) -> bool:
@@ -93,12 +98,21 @@ class Offers:
     def all(self) -> list[Offer]:
         """Return everything that can be asked, by name."""
         offers = [
-            Offer(one.name, one.model.hooks, one.model.languages, one.model.manifest.description or "")
+            Offer(
+                one.name,
+                one.model.hooks,
+                one.model.languages,
+                one.model.manifest.description or "",
+                _made_at(one.folder / "manifest.json", one.folder),
+            )
             for one in self._store.list()
             if one.model is not None
         ]
         if self.reads_text:
-            offers.append(Offer(TEXT_READER, ("enrich_text",), (), "Reads the text in a picture."))
+            written_at = _made_at(Path(self._host.plugins[TEXT_READER].module.__file__ or ""))
+            offers.append(
+                Offer(TEXT_READER, ("enrich_text",), (), "Reads the text in a picture.", written_at)
+            )
         return sorted(offers, key=lambda offer: offer.name)
 
     @property
@@ -147,6 +161,17 @@ class Offers:
             wanted = " or ".join(_PURPOSES.get(hook, hook) for hook in hooks)
             raise UnknownModel(f"the model {model.name} cannot {wanted}; it can {able}")
         return model
+
+    def resolve(self, name: str) -> str:
+        """Return what a model is called here, whatever it is asked by."""
+        return self._store.resolve(name)
+
+    def configured(self, plugin: str, model: str) -> Mapping[str, Any]:
+        """Return the options of the first step that has this plugin and model; none without such a step."""
+        for step in self._settings.steps.values():
+            if step.plugin == plugin and step.model and self._store.resolve(step.model) == model:
+                return step.options if step.size_px is None else {**step.options, "size_px": step.size_px}
+        return {}
 
     def _open(self, name: str) -> Model:
         try:
@@ -210,6 +235,14 @@ def plain(message: str) -> str:
 
 def _shown(name: str) -> str:
     return name if len(name) <= 80 and name.isprintable() else ascii(name[:80])[1:-1]
+
+
+def _made_at(*paths: Path) -> int:
+    """Return when the first of these that is there was written."""
+    for path in paths:
+        with contextlib.suppress(OSError):
+            return int(path.stat().st_mtime)
+    return 0
 
 
 def _broken(name: str, error: EnrichError) -> Internal:

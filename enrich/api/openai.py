@@ -14,7 +14,7 @@ from starlette.responses import JSONResponse, Response
 
 from enrich.api import openai_models as models
 from enrich.api import openai_schemas as schemas
-from enrich.api.errors import ApiError, NotFound
+from enrich.api.errors import ApiError, UnknownModel
 from enrich.api.exchange import Exchange
 from enrich.api.requests import Caller, Chat, Picture, Reply, Turn
 from enrich.api.routes import Dialect, Routes
@@ -70,7 +70,7 @@ def add_routes(routes: Routes) -> None:
     )
     routes.add(
         "GET",
-        "/v1/models/{model}",
+        "/v1/models/{model:path}",  # the hub's names have a slash
         show_model,
         dialect=OPENAI,
         summary="One model",
@@ -84,6 +84,7 @@ def complete(exchange: Exchange) -> Mapping[str, Any] | Stream:
     caller = exchange.authorize("infer", count=1)
     wanted = exchange.parse(models.Completion)
     wanted.check()
+    exchange.backend.service.partner(wanted.model)  # before any picture is fetched for it
     chat = _chat(exchange, caller, wanted)
     head = {
         "id": f"chatcmpl-{exchange.request_id.replace('-', '')}",
@@ -93,7 +94,7 @@ def complete(exchange: Exchange) -> Mapping[str, Any] | Stream:
     exchange.facts["model"] = wanted.model
     metering = exchange.backend.metering
     if wanted.stream:
-        with_usage = wanted.stream_options is not None and wanted.stream_options.include_usage
+        with_usage = wanted.stream_options is not None and wanted.stream_options.include_usage is True
         return Stream(lambda emit: _stream(exchange, chat, head, with_usage, emit), _lament)
     reply = metering.chat(chat, cancel=exchange.cancel)
     exchange.facts["cached"] = reply.is_cached
@@ -116,24 +117,23 @@ def complete(exchange: Exchange) -> Mapping[str, Any] | Stream:
 def list_models(exchange: Exchange) -> Mapping[str, Any]:
     """Answer ``GET /v1/models``."""
     exchange.authorize("infer")
-    return {"object": "list", "data": [_model(name) for name in _names(exchange)]}
+    models = exchange.backend.service.models()
+    return {"object": "list", "data": [_model(model.name, model.made_at) for model in models]}
 
 
 def show_model(exchange: Exchange) -> Mapping[str, Any]:
     """Answer ``GET /v1/models/{model}``."""
     exchange.authorize("infer")
     name = exchange.place["model"]
-    if name not in _names(exchange):
-        raise NotFound("there is no model of this name; GET /v1/models lists those there are")
-    return _model(name)
+    service = exchange.backend.service
+    for model in service.models():
+        if model.name == service.resolve(name):
+            return _model(name, model.made_at)
+    raise UnknownModel("there is no model of this name; GET /v1/models lists those there are")
 
 
-def _names(exchange: Exchange) -> list[str]:
-    return sorted(model.name for model in exchange.backend.service.models())
-
-
-def _model(name: str) -> dict[str, Any]:
-    return {"id": name, "object": "model", "created": 0, "owned_by": "enrich"}
+def _model(name: str, made_at: int) -> dict[str, Any]:
+    return {"id": name, "object": "model", "created": made_at, "owned_by": "enrich"}
 
 
 def _chat(exchange: Exchange, caller: Caller, wanted: models.Completion) -> Chat:
@@ -160,6 +160,7 @@ def _chat(exchange: Exchange, caller: Caller, wanted: models.Completion) -> Chat
         model=wanted.model,
         decoding=wanted.decoding,
         json_schema=wanted.json_schema,
+        is_strict=wanted.is_strict,
         deadline=exchange.deadline,
         dialect=OPENAI.name,
         caller=caller,
@@ -200,7 +201,7 @@ def _lament(error: ApiError) -> bytes:
 
 
 def _error(error: ApiError, kind: str, code: str | None) -> dict[str, Any]:
-    return {"message": str(error), "type": kind, "param": getattr(error, "parameter", None), "code": code}
+    return {"message": str(error), "type": kind, "param": error.parameter, "code": code}
 
 
 def _usage(reply: Reply) -> dict[str, int]:

@@ -7,12 +7,12 @@ from typing import Annotated, Any, Literal
 import pydantic
 
 from enrich.api.errors import InvalidParameter
+from enrich.api.requests import MAX_PICTURES
 from enrich.types import Decoding
 
 __all__ = ["Completion"]
 
 _MESSAGES_MAX = 200
-_PICTURES_MAX = 64
 _PROMPT_MAX = 100_000
 
 
@@ -26,11 +26,16 @@ class _ImageUrl(_Fields):
 
 class _ImagePart(_Fields):
     type: Literal["image_url"]
-    image_url: _ImageUrl | str
+    image_url: _ImageUrl
+
+    @pydantic.field_validator("image_url", mode="before")
+    @classmethod
+    def _whole(cls, given: object) -> object:
+        return {"url": given} if isinstance(given, str) else given
 
     @property
     def url(self) -> str:
-        return self.image_url if isinstance(self.image_url, str) else self.image_url.url
+        return self.image_url.url
 
 
 class _TextPart(_Fields):
@@ -48,7 +53,15 @@ _Part = Annotated[_TextPart | _ImagePart | _RefusalPart, pydantic.Field(discrimi
 
 class _Message(_Fields):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | list[_Part] | None = None
+    content: list[_Part] | None = None
+
+    @pydantic.field_validator("content", mode="before")
+    @classmethod
+    def _whole(cls, given: object) -> object:
+        if given is not None and not isinstance(given, (str, list)):
+            raise ValueError("must be a text or an array of parts")
+        # One form of two, so that what is wrong is said of the one that was meant.
+        return [{"type": "text", "text": given}] if isinstance(given, str) else given
 
     @property
     def said_by(self) -> Literal["system", "user", "assistant"]:
@@ -56,35 +69,32 @@ class _Message(_Fields):
 
     @property
     def text(self) -> str:
-        if self.content is None or isinstance(self.content, str):
-            return self.content or ""
-        said = [part.text for part in self.content if isinstance(part, _TextPart)]
-        return "\n".join(said + [part.refusal for part in self.content if isinstance(part, _RefusalPart)])
+        parts = self.content or ()
+        said = [part.text for part in parts if isinstance(part, _TextPart)]
+        return "\n".join(said + [part.refusal for part in parts if isinstance(part, _RefusalPart)])
 
     @property
     def urls(self) -> list[str]:
-        parts = self.content if isinstance(self.content, list) else []
-        return [part.url for part in parts if isinstance(part, _ImagePart)]
+        return [part.url for part in self.content or () if isinstance(part, _ImagePart)]
 
     @property
     def parts(self) -> list[tuple[str, bool]]:
         """Texts and URLs of pictures in their order, and whether each is a text."""
-        if not isinstance(self.content, list):
-            return [(self.text, True)]
         return [
             (part.url, False)
             if isinstance(part, _ImagePart)
             else (part.text if isinstance(part, _TextPart) else part.refusal, True)
-            for part in self.content
+            for part in self.content or ()
         ]
 
 
 class _StreamOptions(_Fields):
-    include_usage: bool = False
+    include_usage: bool | None = None
 
 
 class _JsonSchema(_Fields):
     schema_: dict[str, Any] = pydantic.Field(default_factory=dict, alias="schema")
+    strict: bool | None = None
 
 
 class _ResponseFormat(_Fields):
@@ -123,8 +133,15 @@ class Completion(_Fields):
         for index, message in enumerate(self.messages):
             if message.urls and message.role != "user":
                 raise InvalidParameter("only a user's message may have pictures", f"messages.{index}.content")
-        if sum(len(message.urls) for message in self.messages) > _PICTURES_MAX:
-            raise InvalidParameter(f"at most {_PICTURES_MAX} pictures are taken", "messages")
+            if len(message.urls) > MAX_PICTURES:
+                raise InvalidParameter(
+                    f"at most {MAX_PICTURES} pictures are taken in a message", f"messages.{index}.content"
+                )
+        # Clients send a conversation's pictures anew with each turn.
+        if len({url for message in self.messages for url in message.urls}) > MAX_PICTURES:
+            raise InvalidParameter(
+                f"at most {MAX_PICTURES} different pictures are taken in a conversation", "messages"
+            )
         if sum(len(message.text) for message in self.messages) > _PROMPT_MAX:
             raise InvalidParameter(f"the messages have more than {_PROMPT_MAX} characters", "messages")
         if len(self._stop) > 4 or not all(self._stop):
@@ -153,3 +170,9 @@ class Completion(_Fields):
             return None
         given = self.response_format.json_schema
         return {} if given is None or self.response_format.type == "json_object" else given.schema_
+
+    @property
+    def is_strict(self) -> bool:
+        """Whether no answer is better than one that does not keep the schema."""
+        given = None if self.response_format is None else self.response_format.json_schema
+        return given is not None and given.strict is True

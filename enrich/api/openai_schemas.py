@@ -91,7 +91,10 @@ _REQUEST_SCHEMA = {
             "required": ["type"],
             "properties": {
                 "type": {"enum": ["text", "json_object", "json_schema"]},
-                "json_schema": {"type": "object", "properties": {"schema": {"type": "object"}}},
+                "json_schema": {
+                    "type": "object",
+                    "properties": {"schema": {"type": "object"}, "strict": {"type": ["boolean", "null"]}},
+                },
             },
         },
         "stream": {"type": ["boolean", "null"]},
@@ -134,7 +137,7 @@ COMPLETION: dict[int, dict[str, Any]] = {
         },
     }
 }
-_MODEL_EXAMPLE = {"id": "drawings-vlm", "object": "model", "created": 0, "owned_by": "enrich"}
+_MODEL_EXAMPLE = {"id": "drawings-vlm", "object": "model", "created": 1789000000, "owned_by": "enrich"}
 MODEL: dict[int, dict[str, Any]] = {
     200: {
         "description": "The model.",

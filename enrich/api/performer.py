@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from enrich.api.errors import ApiError, Busy, Internal
-from enrich.api.requests import Ask, Caller, Kind, Reply
+from enrich.api.requests import Ask, Caller, Kind, Picture, Reply
 from enrich.api.task_fields import KINDS
 from enrich.api.tasklist import Done
 from enrich.catalog.tasks import MAX_ATTEMPTS, TaskRow
@@ -18,11 +18,11 @@ from enrich.hub.listed import resolve
 
 if TYPE_CHECKING:
     from enrich.api.metering import Metering
-    from enrich.api.pictures import Pictures
+    from enrich.api.pictures import Pictures, Received
     from enrich.api.service import Service
     from enrich.sections import Api
 
-__all__ = ["TASKS", "Performer", "code", "error_item", "phrase", "result_item"]
+__all__ = ["TASKS", "Performer", "error_item", "phrase", "result_item", "taken"]
 
 log = logging.getLogger("enrich.http")
 
@@ -101,7 +101,7 @@ class Performer:
         with self._pictures.receive(caller) as received:
             ask = Ask(
                 kind,
-                (received.named(body["image"]),),
+                (taken(received, body["image"], "inputImage"),),
                 model=model,
                 prompt=body["prompt"] if kind in ("answer", "phrases") else None,
                 length="long",
@@ -140,6 +140,21 @@ class Performer:
         return "caption" if prompt is None else "answer"
 
 
+def taken(received: Received, image: str, parameter: str) -> Picture:
+    """Take in a picture; what is wrong with it is said of its field.
+
+    Raises
+    ------
+    ApiError
+        As ``Received.named`` says.
+    """
+    try:
+        return received.named(image)
+    except ApiError as error:
+        error.parameter = parameter
+        raise
+
+
 def _said(kind: Kind, reply: Reply) -> dict[str, Any]:
     data = reply.data or {}
     if kind == "age":
@@ -158,17 +173,12 @@ def _said(kind: Kind, reply: Reply) -> dict[str, Any]:
     return {"text": reply.text or ""}
 
 
-def code(error: ApiError) -> str:
-    """Return the dialect's word for a cause."""
-    return _CODES.get(error.kind, "internalError")
-
-
 def error_item(error: ApiError, item: Mapping[str, Any]) -> dict[str, Any]:
     """Return an entry of ``errors`` about an item."""
     return {
-        "code": code(error),
+        "code": _CODES.get(error.kind, "internalError"),
         "message": str(error),
-        "parameter": getattr(error, "parameter", None),
+        "parameter": error.parameter,
         "taskType": item.get("taskType"),
         "taskUUID": item.get("taskUUID"),
     }

@@ -46,7 +46,7 @@ ERROR: dict[str, Any] = {
 
 def document(error: ApiError, request_id: str) -> dict[str, Any]:
     """Return what is said of an error."""
-    said = {"code": error.kind, "message": str(error), "parameter": getattr(error, "parameter", None)}
+    said = {"code": error.kind, "message": str(error), "parameter": error.parameter}
     return {"error": said, "request_id": request_id}
 
 

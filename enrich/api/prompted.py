@@ -14,10 +14,10 @@ from enrich.api.errors import ApiError, InvalidParameter
 from enrich.api.exchange import Exchange
 from enrich.api.requests import Ask, Picture
 from enrich.api.routes import Dialect, Routes
+from enrich.prompts import MAX_PROMPT
 
 __all__ = ["add_routes", "answer", "refuse"]
 
-_PROMPT_MAX = 10_000
 _ERROR = {
     "type": "object",
     "required": ["status", "message", "request_uuid"],
@@ -37,7 +37,7 @@ def refuse(error: ApiError, exchange: Exchange) -> Response:
 
 PROMPTED = Dialect("prompted", refuse, plain.ERRORS, _ERROR)
 
-_PROMPT = {"type": "string", "minLength": 1, "maxLength": _PROMPT_MAX}
+_PROMPT = {"type": "string", "minLength": 1, "maxLength": MAX_PROMPT}
 _REQUEST = {
     "required": True,
     "content": {
@@ -82,7 +82,7 @@ class _Fields(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(extra="ignore", strict=True, hide_input_in_errors=True)
 
     image_url: str | None = None
-    prompt: str = pydantic.Field(min_length=1, max_length=_PROMPT_MAX)
+    prompt: str = pydantic.Field(min_length=1, max_length=MAX_PROMPT)
 
 
 def add_routes(routes: Routes) -> None:

@@ -9,7 +9,10 @@ from typing import Any, Literal
 
 from enrich.types import Decoding, Rendition
 
-__all__ = ["Ask", "Caller", "Chat", "Kind", "Length", "Picture", "Reply", "Turn"]
+__all__ = ["MAX_PICTURES", "Ask", "Caller", "Chat", "Kind", "Length", "Picture", "Reply", "Turn"]
+
+#: How many pictures a message may have, and how many different ones a conversation.
+MAX_PICTURES = 16
 
 Kind = Literal["caption", "answer", "age", "tag", "text", "phrases"]
 Length = Literal["short", "normal", "long", "alt_text"]
@@ -166,6 +169,8 @@ class Chat:
         How words are chosen, with ``max_tokens``, ``temperature``, ``top_p``, ``seed`` and ``stop``.
     json_schema : mapping or None
         What the answer must be like as JSON; an empty mapping: any JSON object. None: words.
+    is_strict : bool
+        The schema must be kept: what was not said is an error where it must not be null.
     deadline, caller, request_id
         As of an ``Ask``.
     """
@@ -174,6 +179,7 @@ class Chat:
     model: str | None = None
     decoding: Decoding = field(default_factory=Decoding)
     json_schema: Mapping[str, Any] | None = None
+    is_strict: bool = False
     deadline: float | None = None
     dialect: str = "openai"
     caller: Caller = field(default_factory=Caller)

@@ -62,7 +62,7 @@ def serve(
     app : App
         Everything else.
     is_watching : bool
-        Whether the daemon runs as well; without roots there is nothing to watch.
+        Whether the daemon runs as well, which takes roots and steps.
     stop : threading.Event
         Ends it.
     on_ready : callable
@@ -86,7 +86,7 @@ def serve(
         try:
             server.start(stop)
             log.info("serving %s", url)
-            if is_watching and app.settings.roots:
+            if is_watching:
                 app.watch(stop=stop, on_ready=lambda: on_ready(url), on_stuck=on_stuck)
             else:
                 _stand_alone(app, stop, url, on_ready)

@@ -20,9 +20,9 @@ from enrich.api.errors import InvalidParameter, LanguageNotPossible
 from enrich.api.examination import RENDITION_PX
 from enrich.api.failures import moderate, translated
 from enrich.api.handle import RequestHandle
-from enrich.api.kinds import TEXT_READER
+from enrich.api.kinds import TEXT_READER, Plan
 from enrich.api.offers import Offer, Offers
-from enrich.api.requests import Ask, Chat, Reply
+from enrich.api.requests import MAX_PICTURES, Ask, Chat, Reply
 from enrich.api.talk import can_talk, shown_in, talk
 
 if TYPE_CHECKING:
@@ -44,7 +44,6 @@ _HOOKS = {
 }
 #: Kinds whose replies are words, which several pictures can have one after another.
 _WORDS = ("caption", "answer", "text")
-_MAX_PICTURES = 16
 
 
 class Service:
@@ -90,6 +89,20 @@ class Service:
         """Return the models that a conversation can be had with, by name; the reader of text is one."""
         return [offer for offer in self._offers.all() if offer.chats]
 
+    def resolve(self, name: str) -> str:
+        """Return what a model is called here, whatever it is asked by."""
+        return self._offers.resolve(name)
+
+    def partner(self, name: str | None) -> Model | None:
+        """Return the model that a conversation is had with; None for the plugin that reads text.
+
+        Raises
+        ------
+        UnknownModel, Internal
+            There is none of that name, it does not converse, or it cannot be loaded. Not retryable.
+        """
+        return None if name == TEXT_READER else self._offers.model(name, ("enrich_answer", "enrich_caption"))
+
     def answer(self, ask: Ask, cancel: threading.Event | None = None) -> Reply:
         """Answer one question about pictures.
 
@@ -116,7 +129,7 @@ class Service:
         _check_pictures(len(ask.pictures), ask.kind)
         moderate(self._host, ask.pictures, ask.prompt, deadline)
         ask, model = self._choose(ask)
-        plan = kinds.plan(ask, () if model is None else model.hooks)
+        plan = self._plan(ask, model)
         kept = self._kept if (self._api.keep if ask.keep is None else ask.keep) else None
         reply = None
         if kept is not None:
@@ -153,9 +166,7 @@ class Service:
         """
         started = time.monotonic()
         deadline = started + self._api.deadline_seconds if chat.deadline is None else chat.deadline
-        model = None
-        if chat.model != TEXT_READER:
-            model = self._offers.model(chat.model, ("enrich_answer", "enrich_caption"))
+        model = self.partner(chat.model)
         # What was shown before may be looked at again, and by the filters first.
         pictures = shown_in(chat)
         talks = model is not None and can_talk(model)
@@ -189,6 +200,13 @@ class Service:
         ask = Ask("text", pictures_of(chat), deadline=deadline, dialect=chat.dialect, caller=chat.caller)
         return self._asking.ask(ask, kinds.plan(ask, ()), None, deadline, cancel).reply
 
+    def _plan(self, ask: Ask, model: Model | None) -> Plan:
+        if model is None:
+            return kinds.plan(ask, ())
+        # How ages are judged is for whoever runs the server to say: nobody names a detector over HTTP.
+        configured = self._offers.configured("age", model.name) if ask.kind == "age" else {}
+        return kinds.plan(ask, model.hooks, configured)
+
     def _choose(self, ask: Ask) -> tuple[Ask, Model | None]:
         """Return the model, and the question in the way that suits it best."""
         if ask.kind == "text":
@@ -217,7 +235,7 @@ def _known(language: str, model: Model) -> str | None:
 def _check_pictures(count: int, kind: str) -> None:
     if not count:
         raise InvalidParameter("a picture is missing")
-    if count > _MAX_PICTURES:
-        raise InvalidParameter(f"{count} pictures were given; at most {_MAX_PICTURES} are taken")
+    if count > MAX_PICTURES:
+        raise InvalidParameter(f"{count} pictures were given; at most {MAX_PICTURES} are taken")
     if count > 1 and kind not in _WORDS:
         raise InvalidParameter("this is asked of one picture at a time")

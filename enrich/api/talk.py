@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from enrich.api.conversation import question_of
 from enrich.api.handle import RequestHandle
 from enrich.api.requests import Chat, Picture, Reply
-from enrich.api.structured import as_json, ask_for_json, questions_of
-from enrich.replies import budget_together
+from enrich.api.structured import write_json
 from enrich.types import Decoding, Rendition, Turn
 
 if TYPE_CHECKING:
@@ -78,22 +77,15 @@ def _turn(role: str, content: tuple[str | Picture, ...], renditions: Mapping[Pic
 
 def _structured(chat: Chat, handle: RequestHandle, turns: list[Turn]) -> str:
     """Ask for the answers as one object, then for what is missing one by one, and return JSON."""
-    assert chat.json_schema is not None  # the caller looked
-    questions = questions_of(chat.json_schema, question_of(chat))
     *before, last = turns
     shown = tuple(one for one in last.content if not isinstance(one, str))
 
-    def ask(words: str, decoding: Decoding = Decoding()) -> str:  # noqa: B008  # frozen
+    def ask(words: Sequence[str], decoding: Decoding) -> list[str]:
         # In the place of the last words; what was said and shown before stays.
-        return handle.converse([[*before, Turn("user", (*shown, words))]], decoding)[0].text
+        conversations = [[*before, Turn("user", (*shown, one))] for one in words]
+        return [one.text for one in handle.converse(conversations, decoding)]
 
-    budget = Decoding(max_tokens=budget_together(questions))
-    values = ask_for_json(questions, lambda words: ask(words, budget))
-    # A choice alone can only be answered with one of them.
-    texts = {
-        one.name: ask(one.text, Decoding(choices=one.choices)) for one in questions if one.name not in values
-    }
-    return as_json(questions, texts, values)
+    return write_json(chat, question_of(chat), handle, ask, follows=True)
 
 
 def _listener(on_text: Callable[[str], None]) -> Callable[[int, str], None]:

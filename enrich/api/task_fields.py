@@ -38,9 +38,9 @@ class Caption(_Fields):
     inputImage: str = pydantic.Field(min_length=1)  # noqa: N815  # the dialect's own name
     model: str | None = pydantic.Field(None, max_length=200)
     prompt: str | None = pydantic.Field(None, max_length=PROMPT_MAX)
-    deliveryMethod: Literal["sync", "async"] = "sync"  # noqa: N815  # the dialect's own name
+    deliveryMethod: Literal["sync", "async"] | None = None  # noqa: N815  # the dialect's own name
     webhookURL: str | None = pydantic.Field(None, min_length=1, max_length=2000)  # noqa: N815  # as above
-    includeCost: bool = False  # noqa: N815  # the dialect's own name
+    includeCost: bool | None = None  # noqa: N815  # the dialect's own name
 
 
 class Upload(_Fields):

@@ -51,9 +51,9 @@ _TASKS = [
             "inputImage": {"type": "string", "minLength": 1},
             "model": _MAYBE_TEXT,
             "prompt": {"type": ["string", "null"], "maxLength": 10_000},
-            "deliveryMethod": {"enum": ["sync", "async"]},
+            "deliveryMethod": {"enum": ["sync", "async", None], "default": "sync"},
             "webhookURL": {"type": ["string", "null"], "format": "uri"},
-            "includeCost": {"type": "boolean"},
+            "includeCost": {"type": ["boolean", "null"], "default": False},
         },
     ),
     _task(

@@ -20,7 +20,7 @@ from enrich.api.errors import (
     TooManyRequests,
 )
 from enrich.api.exchange import Exchange
-from enrich.api.performer import TASKS, code, error_item, result_item
+from enrich.api.performer import TASKS, error_item, result_item, taken
 from enrich.api.requests import Caller
 from enrich.api.routes import Dialect, Routes
 from enrich.api.tasklist import Done, Wanted
@@ -49,8 +49,7 @@ class _UnknownType(InvalidParameter):
 
 def refuse(error: ApiError, exchange: Exchange) -> Response:
     """Return the answer to an array that is refused as a whole."""
-    said = {"code": code(error), "message": str(error), "parameter": getattr(error, "parameter", None)}
-    return JSONResponse({"data": [], "errors": [said]}, status_code=error.status)
+    return JSONResponse({"data": [], "errors": [error_item(error, {})]}, status_code=error.status)
 
 
 DIALECT = Dialect(TASKS, refuse, schemas.ERRORS, schemas.ERROR)
@@ -142,11 +141,11 @@ def _look_up(exchange: Exchange, caller: Caller, item: Mapping[str, Any]) -> Don
     if task is None:
         raise NotFound("there is no task with this taskUUID, or its result has expired")
     if task.state not in ("success", "error"):
-        said = {"taskType": task.task_type, "taskUUID": task.task_uuid, "status": "processing"}
-        return Done(said)
+        return Done({"taskType": task.task_type, "taskUUID": item["taskUUID"], "status": "processing"})
     done = _done(task)
     shows_cost = done.shows_cost or item.get("includeCost") is True
-    return Done({**done.item, "status": task.state}, done.is_error, done.cost, shows_cost)
+    said = {**done.item, "taskUUID": item["taskUUID"], "status": task.state}
+    return Done(said, done.is_error, done.cost, shows_cost)
 
 
 def _caption(exchange: Exchange, caller: Caller, item: Mapping[str, Any]) -> Done | TaskRow:
@@ -171,7 +170,7 @@ def _caption(exchange: Exchange, caller: Caller, item: Mapping[str, Any]) -> Don
         "image": image,
         "model": wanted.model,
         "prompt": (wanted.prompt or "").strip() or None,
-        "includeCost": wanted.includeCost,
+        "includeCost": wanted.includeCost is True,
     }
     accepted = exchange.backend.tasks.accept(
         Wanted(
@@ -195,7 +194,7 @@ def _upload(exchange: Exchange, caller: Caller, item: Mapping[str, Any]) -> Done
     if (known := _known(exchange, caller, item)) is not None:
         return known
     received = exchange.pictures()
-    named = received.store(received.named(wanted.image)).uuid
+    named = received.store(taken(received, wanted.image, "image")).uuid
     accepted = exchange.backend.tasks.accept(
         Wanted(
             caller.key_id,
@@ -221,7 +220,7 @@ def _known(exchange: Exchange, caller: Caller, item: Mapping[str, Any]) -> TaskR
 
 def _store(exchange: Exchange, image: str) -> str:
     received = exchange.pictures()
-    return received.store(received.named(image), is_for_task=True).uuid
+    return received.store(taken(received, image, "inputImage"), is_for_task=True).uuid
 
 
 def _acknowledged(task: TaskRow, item: Mapping[str, Any]) -> Done:

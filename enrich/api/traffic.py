@@ -51,10 +51,12 @@ class Traffic:
                 message["headers"] = [*message["headers"], (b"x-request-id", request_id.encode()), *_HEADERS]
             await send(message)
 
+        # Whoever may GET may HEAD; the server leaves the body away.
+        asked = {**scope, "method": "GET"} if scope["method"] == "HEAD" else scope
         try:
-            await self._application(scope, receive, sending)
+            await self._application(asked, receive, sending)
         finally:
-            self._tell(scope, status, time.monotonic() - started)
+            self._tell({**asked, "method": scope["method"]}, status, time.monotonic() - started)
 
     def _tell(self, scope: Scope, status: int, seconds: float) -> None:
         exchange: Exchange | None = scope.get("exchange")

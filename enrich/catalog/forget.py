@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections import Counter as Tally
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
@@ -30,27 +31,28 @@ __all__ = ["Forgotten", "forget"]
 #: How long to wait for readers that keep SQLite's log from being emptied.
 SCRUB_SECONDS = 5.0
 
+_READ = "somebody reads the catalog, so its -wal file still holds the texts, until the last reader ends"
+
 
 @dataclass(slots=True)
 class Forgotten:
     """What was erased: how many rows of which table, and the files by escaped path with root and state.
 
     ``uploads`` is what clients had sent, by path below the uploads folder: whoever asked deletes the files.
-    ``is_scrubbed`` is False while somebody who reads keeps SQLite from emptying its log, in which
-    the texts stand until it is: at the latest once the last process that uses the catalog ends.
+    ``unscrubbed`` says why texts of it may still stand in SQLite's files, and until when; empty if none do.
     """
 
     rows: Tally[str] = field(default_factory=Tally)
     files: dict[str, tuple[str, str]] = field(default_factory=dict)
     uploads: list[str] = field(default_factory=list)
-    is_scrubbed: bool = True
+    unscrubbed: str = ""
 
 
 def forget(engine: sa.Engine, asset_ids: Iterable[int], file_ids: Iterable[int] = ()) -> Forgotten:
     """Erase assets with everything about them, and files that are no assets.
 
     One transaction: all of it or nothing. A job of theirs that is under way finds its fence closed.
-    On SQLite what is erased is overwritten with zeros, and the log that still holds it is emptied.
+    SQLite's file is then written anew, and the log that still holds what was erased is emptied.
     PostgreSQL keeps the bytes until it vacuums the tables and uses their place again.
 
     Parameters
@@ -70,16 +72,29 @@ def forget(engine: sa.Engine, asset_ids: Iterable[int], file_ids: Iterable[int] 
     forgotten = Forgotten()
     with translated(), writing(engine).connect() as connection:
         is_sqlite = connection.dialect.name == "sqlite"
-        if is_sqlite:
+        if is_sqlite:  # most of it is gone then, whatever keeps the file from being written anew
             _execute(connection, "PRAGMA secure_delete=ON")
         with connection.begin():
             for ids in _portions(asset_ids):
                 _erase_assets(connection, ids, forgotten)
             for ids in _portions(file_ids):
                 _erase_files(connection, File.id.in_(ids), forgotten)
-        if is_sqlite:
-            forgotten.is_scrubbed = _empty_log(connection)
+        if is_sqlite and forgotten.rows.total():
+            forgotten.unscrubbed = _scrub(connection)
     return forgotten
+
+
+def _scrub(connection: sa.Connection) -> str:
+    """Write SQLite's file anew and empty its log; return why not, if something is in the way.
+
+    Zeros in the place of deleted rows (``secure_delete``) are not enough: where SQLite divides a full
+    page, what moved to the next one is left behind in the page's free space.
+    """
+    try:
+        _execute(connection, "VACUUM")
+    except sqlite3.Error as error:
+        return f"SQLite's file may hold words of it ({error}); make room, then let sqlite3 say VACUUM in it"
+    return "" if _empty_log(connection) else _READ
 
 
 def _empty_log(connection: sa.Connection) -> bool:
@@ -92,11 +107,11 @@ def _empty_log(connection: sa.Connection) -> bool:
     return not is_busy
 
 
-def _execute(connection: sa.Connection, pragma: str) -> Any:
-    # Past SQLAlchemy, which would begin a transaction first; neither pragma works inside one.
+def _execute(connection: sa.Connection, statement: str) -> Any:
+    # Past SQLAlchemy, which would begin a transaction first; neither statement works inside one.
     driver = connection.connection.driver_connection
     assert driver is not None
-    return driver.execute(pragma).fetchone()
+    return driver.execute(statement).fetchone()
 
 
 def _portions(ids: Iterable[int]) -> Iterator[list[int]]:

@@ -41,6 +41,15 @@ _COMMANDS = {
     "doctor": ("enrich.cli.doctor", "What works on this machine, tried for real."),
 }
 
+#: What a newcomer types, in this order; the first line keeps click from wrapping the others.
+_FIRST = """\b
+To begin with:
+  enrich init      # writes config.yaml
+  enrich run       # describes what lies in inbox/
+  enrich query "SELECT * FROM overview"
+  enrich doctor    # tries what works on this machine
+"""
+
 
 class _Lazy(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -58,7 +67,7 @@ class _Lazy(click.Group):
             formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
 
 
-@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]})
+@click.command(cls=_Lazy, context_settings={"help_option_names": ["-h", "--help"]}, epilog=_FIRST)
 @click.version_option(__version__, prog_name="enrich")
 @setup_options
 def cli() -> None:
@@ -68,7 +77,7 @@ def cli() -> None:
     SQL catalog with its provenance.
 
     Exit codes: 0 done; 1 done, but some work failed; 2 wrong use or config; 3 a needed thing is
-    missing; 130 interrupted.
+    missing; 130 interrupted. `enrich COMMAND --help` says more of each command.
     """
 
 

@@ -12,6 +12,8 @@ from enrich.cli.output import print_json, seconds, visible
 from enrich.cli.setup import Setup, setup_options
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     import sqlalchemy as sa
 
     from enrich.catalog.forget import Forgotten
@@ -91,8 +93,7 @@ def forget_command(setup: Setup, names: tuple[str, ...], as_json: bool) -> None:
     engine = open_catalog(settings)
     asset_ids, file_ids = _find(engine, names)
     forgotten = forget.forget(engine, asset_ids, file_ids)
-    for upload in forgotten.uploads:  # no originals of anybody: copies that the HTTP API made
-        (settings.api.uploads_dir / upload).unlink(missing_ok=True)
+    missing = _delete(settings.api.uploads_dir, forgotten.uploads)
     still_there = [path for path, (root, state) in forgotten.files.items() if _is_there(path, root, state)]
     if as_json:
         print_json(
@@ -101,12 +102,27 @@ def forget_command(setup: Setup, names: tuple[str, ...], as_json: bool) -> None:
                 "rows": dict(forgotten.rows),
                 "files": list(forgotten.files),
                 "uploads": forgotten.uploads,
+                "uploads_missing": missing,
                 "still_there": still_there,
-                "is_scrubbed": forgotten.is_scrubbed,
+                "is_scrubbed": not forgotten.unscrubbed,
             }
         )
         return
     _print_forgotten(forgotten, still_there)
+    if missing:
+        where = visible(str(settings.api.uploads_dir))
+        click.echo(f"not found in {where} (api.uploads_dir; is it the server's?): {', '.join(missing)}")
+
+
+def _delete(folder: Path, uploads: list[str]) -> list[str]:
+    """Delete copies that the HTTP API made, no originals of anybody; return those that are not there."""
+    missing = []
+    for upload in uploads:
+        try:
+            (folder / upload).unlink()
+        except FileNotFoundError:
+            missing.append(upload)
+    return missing
 
 
 def _find(engine: sa.Engine, names: tuple[str, ...]) -> tuple[list[int], list[int]]:
@@ -138,8 +154,8 @@ def _is_there(path: str, root: str, state: str) -> bool:
 def _print_forgotten(forgotten: Forgotten, still_there: list[str]) -> None:
     rows = (f"{count} {table}" for table, count in forgotten.rows.items() if count)
     click.echo(f"forgotten: {', '.join(rows)}")
-    if not forgotten.is_scrubbed:
-        click.echo("the texts stand in the catalog's -wal file until the last process that reads it ends")
+    if forgotten.unscrubbed:
+        click.echo(f"not wiped yet: {forgotten.unscrubbed}")
     if still_there:
         click.echo("still there, and taken in anew by the next scan unless moved out of the root or ignored:")
         for path in still_there[:SHOWN_PATHS]:

@@ -94,6 +94,7 @@ def models_quantise(
     Without --pictures every other picture of --calibrate is compared.
     """
     from enrich.app import open_store
+    from enrich.hub.agreement import counted
     from enrich.hub.quantise import Request, quantise
     from enrich.hub.staging import size_text
 
@@ -110,7 +111,7 @@ def models_quantise(
     )
     saved = f"{size_text(done.bytes_before)} became {size_text(done.bytes_after)}"
     click.echo(
-        f"{visible(model.name)} is {done.form} now: {saved}, compared on {done.agreement.pictures} pictures "
+        f"{visible(model.name)} is {done.form} now: {saved}, compared on {counted(done.agreement.pictures)} "
         f"({done.agreement.figure} must be {done.threshold:g} at least)"
     )
 

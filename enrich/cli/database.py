@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
+from enrich.cli.group import Group
 from enrich.cli.setup import Setup, setup_options
 
 
-@click.group("db")
+@click.group("db", cls=Group)
 def db_command() -> None:
     """The catalog's schema."""
 

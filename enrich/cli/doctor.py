@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,10 +17,18 @@ from enrich.cli.setup import Setup, setup_options
 from enrich.errors import EnrichError
 
 if TYPE_CHECKING:
+    from enrich.host import BoundStep, Host
     from enrich.settings import Settings
 
 #: What each extra brings, by the distribution that shows it is there.
-_EXTRAS = {"ocr": "rapidocr", "postgres": "psycopg", "heif": "pillow-heif", "raw": "rawpy"}
+_EXTRAS = {
+    "ocr": "rapidocr",
+    "api": "fastapi",
+    "postgres": "psycopg",
+    "heif": "pillow-heif",
+    "raw": "rawpy",
+    "export": "onnx",
+}
 
 #: A bundled model, small, to see whether a device works.
 _PROBE = "drawings-age"
@@ -33,12 +41,15 @@ _GOOD, _NOTE, _BAD = "good", "note", "bad"
 @setup_options
 @click.pass_obj
 def doctor_command(setup: Setup, as_json: bool) -> int:
-    """Try what work needs: the runtime, every model once, the database, plugins, roots."""
+    """Try what work needs: the runtime, every model once, plugins, steps, the database, roots.
+
+    Each line begins with good, note (can be done without) or bad; with a bad one the exit code is 3.
+    """
     settings = setup.settings()
     checks = [
         {"check": name, "state": state, "found": found}
         for look in (_python, _extras, _runtime, _devices, _models, _plugins, _catalog, _roots)
-        for name, state, found in look(settings, setup)
+        for name, state, found in _tried(look, settings, setup)
     ]
     if as_json:
         print_json(checks)
@@ -49,6 +60,14 @@ def doctor_command(setup: Setup, as_json: bool) -> int:
 
 
 _Check = Iterator[tuple[str, str, Any]]
+
+
+def _tried(look: Callable[[Settings, Setup], _Check], settings: Settings, setup: Setup) -> _Check:
+    """Go on with the other checks where one cannot be made at all."""
+    try:
+        yield from look(settings, setup)
+    except EnrichError as error:
+        yield look.__name__.strip("_"), _BAD, str(error)
 
 
 def _python(settings: Settings, setup: Setup) -> _Check:
@@ -107,6 +126,8 @@ def _models(settings: Settings, setup: Setup) -> _Check:
     from enrich.inference.devices import parse_device
     from enrich.inference.proof import prove
 
+    if settings.models_dir.exists() and not settings.models_dir.is_dir():
+        yield "models_dir", _BAD, f"{settings.models_dir} is not a folder; move it away or name another"
     device, store = parse_device(settings.device, settings.providers), open_store(settings)
     for listing in store.list():
         if listing.problem is not None:
@@ -135,6 +156,29 @@ def _plugins(settings: Settings, setup: Setup) -> _Check:
     yield "plugins", _GOOD, ", ".join(sorted(host.plugins))
     for failure in host.failures:
         yield f"plugin {failure.name}", _BAD, failure.error
+    yield from _steps(settings, host)
+
+
+def _steps(settings: Settings, host: Host) -> _Check:
+    """Put every step together as a run would, each by itself; its models are loaded for it once more."""
+    from enrich.app import open_models
+    from enrich.host import Filters
+
+    # A second is enough to be asked what it can do: so no two large models are held at once.
+    models = open_models(settings.model_copy(update={"unload_after_seconds": 1.0}))
+    bound: list[BoundStep] = []
+    try:
+        Filters.bind(host, settings.filters, models.open)
+    except EnrichError as error:
+        yield "filters", _BAD, str(error)
+    for name, step in settings.steps.items():
+        try:
+            bound.append(host.bind(name, step, models.open, bound))
+        except EnrichError as error:
+            yield f"step {name}", _BAD, str(error)
+        else:
+            yield f"step {name}", _GOOD, f"{step.plugin}, model {step.model}" if step.model else step.plugin
+    models.close()
 
 
 def _catalog(settings: Settings, setup: Setup) -> _Check:

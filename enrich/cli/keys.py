@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from enrich.cli.group import Group
 from enrich.cli.output import print_json, print_table, visible
 from enrich.cli.setup import Setup, setup_options
 
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from enrich.catalog.keys import KeyRow, ListedKey
 
 
-@click.group("keys")
+@click.group("keys", cls=Group)
 def keys_command() -> None:
     """Keys for the HTTP API."""
 

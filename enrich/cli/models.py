@@ -5,14 +5,16 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from enrich.cli.conversion import models_export, models_quantise
+from enrich.cli.group import Group
 from enrich.cli.output import joined, print_json, print_table, visible
 from enrich.cli.setup import Setup, setup_options
+from enrich.errors import MissingError, ModelMissing, UsageError
 
 if TYPE_CHECKING:
     from enrich.hub.parcel import OnProgress, Progress
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
 _MILLION = 1_000_000
 
 
-@click.group("models")
+@click.group("models", cls=Group)
 def models_command() -> None:
     """The model store."""
 
@@ -64,26 +66,37 @@ def models_list(setup: Setup, available: bool, as_json: bool) -> None:
     if as_json:
         print_json(rows)
     elif rows:
-        print_table(list(rows[0]), [joined(row) for row in rows])
+        print_table(list(rows[0]), [joined({**row, "hooks": _short(row["hooks"])}) for row in rows])
     else:
         click.echo(f"no models in {settings.models_dir}; see: enrich models list --available")
 
 
 @models_command.command("verify")
 @click.argument("names", nargs=-1)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
 @setup_options
 @click.pass_obj
-def models_verify(setup: Setup, names: tuple[str, ...]) -> int:
-    """Check files and hashes of the NAMEd models (default: all), and run each once on a grey picture."""
+def models_verify(setup: Setup, names: tuple[str, ...], as_json: bool) -> int:
+    """Check files and hashes of the models named (default: all), and run each once on a grey picture.
+
+    All of them are looked at. The exit code is 3 if one is not there, else 1 if one is bad.
+    """
     from enrich.app import open_store
 
     store = open_store(setup.settings())
-    is_bad = False
+    rows, code = [], 0
     for name in names or [listing.name for listing in store.list()]:
-        problems = store.verify(name)
-        is_bad |= bool(problems)
-        click.echo(f"{visible(name)}: {visible('; '.join(problems)) or 'good'}")
-    return 1 if is_bad else 0
+        try:
+            problems = store.verify(name)
+            code = max(code, 1 if problems else 0)
+        except MissingError as error:
+            problems, code = (str(error),), error.exit_code
+        rows.append({"name": name, "problems": problems})
+        if not as_json:
+            click.echo(f"{visible(name)}: {visible('; '.join(problems)) or 'good'}")
+    if as_json:
+        print_json(rows)
+    return code
 
 
 @models_command.command("pull")
@@ -104,7 +117,8 @@ def models_pull(
     needs a token in HF_TOKEN; HF_ENDPOINT names another hub; with HF_HUB_OFFLINE=1 the hub's cache is
     used.
     """
-    from enrich.hub.pull import parse_target, pull
+    from enrich.hub.pull import pull
+    from enrich.hub.target import parse_target
     from enrich.inference.devices import parse_device
 
     settings = setup.settings()
@@ -135,7 +149,25 @@ def models_remove(setup: Setup, names: tuple[str, ...]) -> None:
 
     settings = setup.settings()
     for name in names:
-        click.echo(f"removed {visible(str(remove(settings.models_dir, resolve(name))))}")
+        try:
+            folder = remove(settings.models_dir, resolve(name))
+        except ModelMissing:
+            _check_own(settings, resolve(name))
+            raise
+        click.echo(f"removed {visible(str(folder))}")
+
+
+def _check_own(settings: Settings, name: str) -> None:
+    """Raise if a model is one that came with enrich."""
+    from enrich.app import open_store
+
+    if any(one.bundled and one.name == name for one in open_store(settings).list()):
+        raise UsageError(f"{name} came with enrich and is not in {settings.models_dir}: it stays")
+
+
+def _short(hooks: Iterable[str]) -> list[str]:
+    """Return hooks as people call them."""
+    return [hook.removeprefix("enrich_") for hook in hooks]
 
 
 def _list_available(settings: Settings, as_json: bool) -> None:
@@ -152,7 +184,7 @@ def _list_available(settings: Settings, as_json: bool) -> None:
         [
             row["name"],
             row["family"],
-            ", ".join(hook.removeprefix("enrich_") for hook in row["hooks"]),
+            ", ".join(_short(row["hooks"])),
             row["licence"],
             f"{row['parameters'] / _MILLION:,.0f} M" if row["parameters"] >= _MILLION else "< 1 M",
             ", ".join(row["variants"]),
@@ -171,7 +203,9 @@ def _said(pulled: Pulled) -> str:
     form = f", {pulled.variant}" if pulled.variant else ""
     form += f" ({pulled.note})" if pulled.note else ""
     what = f"{pulled.name} at {pulled.revision[:12]}{form}, {size_text(pulled.bytes)}"
-    return f"{'pulled' if pulled.is_new else 'was there already:'} {what}, in {pulled.folder}"
+    if not pulled.is_new:
+        return f"was there already: {what}, in {pulled.folder}"
+    return f"pulled {what}, in {pulled.folder}; try it: enrich models verify {pulled.name}"
 
 
 @contextlib.contextmanager

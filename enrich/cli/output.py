@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 
 __all__ = ["as_table", "joined", "print_json", "print_json_line", "print_table", "seconds", "visible"]
 
+#: As many characters of a first column, which names what the row is about, are never cut.
+NAME_COLUMNS = 24
+
 #: Categories that move the cursor, hide or reorder text: control, format, surrogate, unassigned.
 _INVISIBLE = {"Cc", "Cf", "Cs", "Cn", "Co", "Zl", "Zp"}
 
@@ -62,10 +65,15 @@ def as_table(
     from rich.table import Table
 
     table = Table(box=SIMPLE_HEAD, title=title, title_justify="left", title_style="bold", pad_edge=False)
+    cells = [[_cell(value) for value in row] for row in rows]
     for column in columns:
         table.add_column(column, overflow="ellipsis" if is_terminal else "fold", no_wrap=not is_terminal)
-    for row in rows:
-        table.add_row(*(_cell(value) for value in row))
+    if columns and is_terminal:
+        # What a row is about stays legible where there is room for little else.
+        longest = max((len(row[0]) for row in cells), default=0)
+        table.columns[0].min_width = min(longest, NAME_COLUMNS)
+    for row in cells:
+        table.add_row(*row)
     return table
 
 

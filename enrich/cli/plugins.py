@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import click
 
+from enrich.cli.group import Group
 from enrich.cli.output import joined, print_json, print_table, visible
 from enrich.cli.setup import Setup, setup_options
 
 
-@click.group("plugins")
+@click.group("plugins", cls=Group)
 def plugins_command() -> None:
     """What loaded and what did not."""
 

@@ -46,12 +46,13 @@ def serve_command(setup: Setup, no_watch: bool, host: str | None, port: int | No
         ) from error
     stop = threading.Event()
     recycling = Recycling(stop)
-    app = build(settings, bundled_only=setup.bundled_only, recycling=recycling)
+    is_watching = not no_watch and bool(settings.roots)
+    app = build(settings, bundled_only=setup.bundled_only, recycling=recycling, needs_steps=is_watching)
     with interruptible(stop) as recycling.signals:
         try:
             serve(
                 app,
-                is_watching=not no_watch,
+                is_watching=is_watching,
                 stop=stop,
                 on_ready=_say_ready,
                 on_stuck=lambda: leave(0, recycling=recycling),

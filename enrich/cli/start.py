@@ -18,13 +18,12 @@ def init_command(folder: Path) -> None:
 
     config = folder / settings.CONFIG_NAME
     if config.exists():
-        raise UsageError(f"{config} is there already; it is left as it is")
+        raise UsageError(f"{config} is there already and stays; take another folder: enrich init DIR")
     try:
         (folder / "inbox").mkdir(parents=True, exist_ok=True)
         config.write_text(settings.sample(), encoding="utf-8")
     except OSError as error:
         raise UsageError(f"{config} cannot be written: {error.strerror}") from error
-    click.echo(
-        f"wrote {visible(str(config))}; put pictures into {visible(str(folder / 'inbox'))}, "
-        "then say: enrich run"
-    )
+    where, inbox = visible(str(folder)), visible(str(folder / "inbox"))
+    go = "" if folder.resolve() == Path.cwd() else f"cd {where} && "
+    click.echo(f"wrote {visible(str(config))}; put pictures into {inbox}, then say: {go}enrich run")

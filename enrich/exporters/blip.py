@@ -8,8 +8,10 @@ from torch import Tensor, nn
 from transformers import BlipForConditionalGeneration, BlipForQuestionAnswering
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
-from enrich.exporters.samples import OTHERS, TRACED, Size, cache, cache_names, ones, pixels, states, tokens
+from enrich.exporters.caches import cache_names, filled, halves, present_names
+from enrich.exporters.samples import OTHERS, TRACED, Size, cache, ones, states, tokens
 from enrich.exporters.tracing import module_of, trace
+from enrich.exporters.vision import export_vision
 
 __all__ = ["export", "export_blip_answer", "export_blip_caption"]
 
@@ -17,13 +19,25 @@ _TEXT = {0: "batch", 1: "words"}
 
 
 def export(model: BlipForConditionalGeneration | BlipForQuestionAnswering, folder: Path) -> dict[str, float]:
-    """Write the model's graphs; return how far each lies from torch."""
+    """Write the model's graphs; return how far each lies from torch.
+
+    Raises
+    ------
+    Refused
+        A graph is not what torch's model is. Not retryable.
+    """
     is_answering = isinstance(model, BlipForQuestionAnswering)
     return (export_blip_answer if is_answering else export_blip_caption)(model, folder)
 
 
 def export_blip_caption(model: BlipForConditionalGeneration, folder: Path) -> dict[str, float]:
-    """Write encoder_model.onnx and decoder_model_merged.onnx (one graph, the past may have length 0)."""
+    """Write encoder_model.onnx and decoder_model_merged.onnx (one graph, the past may have length 0).
+
+    Raises
+    ------
+    Refused
+        A graph is not what torch's model is. Not retryable.
+    """
     return {
         "encoder_model": _export_vision(model, folder / "encoder_model.onnx"),
         "decoder_model_merged": _export_decoder(model.text_decoder, folder / "decoder_model_merged.onnx"),
@@ -31,7 +45,13 @@ def export_blip_caption(model: BlipForConditionalGeneration, folder: Path) -> di
 
 
 def export_blip_answer(model: BlipForQuestionAnswering, folder: Path) -> dict[str, float]:
-    """Write vision_encoder.onnx, text_encoder.onnx (the question over the picture) and the decoder."""
+    """Write vision_encoder.onnx, text_encoder.onnx (the question over the picture) and the decoder.
+
+    Raises
+    ------
+    Refused
+        A graph is not what torch's model is. Not retryable.
+    """
     return {
         "vision_encoder": _export_vision(model, folder / "vision_encoder.onnx"),
         "text_encoder": _export_question(model, folder / "text_encoder.onnx"),
@@ -40,20 +60,10 @@ def export_blip_answer(model: BlipForQuestionAnswering, folder: Path) -> dict[st
 
 
 def _export_vision(model: nn.Module, graph: Path) -> float:
-    config = model.config.vision_config
-
     def see(pixels: Tensor) -> Tensor:
         return model.vision_model(pixel_values=pixels)[0]
 
-    return trace(
-        module_of(model.vision_model, see),
-        graph,
-        {"pixel_values": pixels(TRACED.batch, config)},
-        ["last_hidden_state"],
-        {"pixel_values": {0: "batch"}, "last_hidden_state": {0: "batch"}},
-        others=[{"pixel_values": pixels(size.batch, config)} for size in OTHERS],
-        by_script=True,
-    )
+    return export_vision(model.vision_model, see, model.config.vision_config, graph, "last_hidden_state")
 
 
 def _export_question(model: BlipForQuestionAnswering, graph: Path) -> float:
@@ -93,24 +103,20 @@ def _export_question(model: BlipForQuestionAnswering, graph: Path) -> float:
 def _export_decoder(decoder: nn.Module, graph: Path) -> float:
     """Export a BLIP text decoder with its cache: what was read before comes in and all goes out."""
     config = decoder.config
-    layers, heads = config.num_hidden_layers, config.num_attention_heads
-    past = cache_names(layers)
-    present = [name.replace("past_key_values", "present") for name in past]
+    heads = config.num_attention_heads
+    past = cache_names(config.num_hidden_layers)
+    present = present_names(past)
 
     def speak(ids: Tensor, mask: Tensor, states: Tensor, seen: Tensor, *cached: Tensor) -> tuple[Tensor, ...]:
-        before = DynamicCache()
-        for layer in range(layers):
-            before.update(cached[2 * layer], cached[2 * layer + 1], layer)
         result = decoder(
             input_ids=ids,
             attention_mask=mask,
             encoder_hidden_states=states,
             encoder_attention_mask=seen,
-            past_key_values=EncoderDecoderCache(before, DynamicCache()),
+            past_key_values=EncoderDecoderCache(filled(cached), DynamicCache()),
             use_cache=True,
         )
-        kept = result.past_key_values.self_attention_cache.layers
-        return (result.logits, *(half for layer in kept for half in (layer.keys, layer.values)))
+        return (result.logits, *halves(result.past_key_values.self_attention_cache))
 
     def inputs(size: Size) -> dict[str, Tensor]:
         return {

@@ -7,13 +7,13 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from enrich.exporters.optimum import export_with_optimum, is_known
-from enrich.exporters.samples import OTHERS, TRACED, pixels
-from enrich.exporters.tracing import Refused, compare, module_of, trace
+from enrich.exporters.samples import OTHERS, pixels
+from enrich.exporters.tracing import Refused, compare, module_of
+from enrich.exporters.vision import export_vision
 
 __all__ = ["export"]
 
 _TASK = "image-classification"
-_FREE = {"pixel_values": {0: "batch"}, "logits": {0: "batch"}}
 
 
 def export(model: nn.Module, folder: Path) -> dict[str, float]:
@@ -22,7 +22,8 @@ def export(model: nn.Module, folder: Path) -> dict[str, float]:
     Raises
     ------
     Refused
-        Its configuration does not say how large its pictures are. Not retryable.
+        Its configuration does not say how large its pictures are, or the graph is not what torch's model
+        is. Not retryable.
     """
     config = getattr(model.config, "vision_config", model.config)
     if not hasattr(config, "image_size"):
@@ -31,10 +32,9 @@ def export(model: nn.Module, folder: Path) -> dict[str, float]:
     def see(pixels: Tensor) -> Tensor:
         return model(pixel_values=pixels).logits
 
-    module, graph = module_of(model, see), folder / "model.onnx"
+    graph = folder / "model.onnx"
+    if not is_known(model.config.model_type, _TASK):
+        return {"model": export_vision(model, see, config, graph, "logits")}
+    export_with_optimum(Path(model.config._name_or_path), folder, _TASK)
     others = [{"pixel_values": pixels(size.batch, config)} for size in OTHERS]
-    if is_known(model.config.model_type, _TASK):
-        export_with_optimum(Path(model.config._name_or_path), folder, _TASK)
-        return {"model": compare(module, graph, ["logits"], others)}
-    inputs = {"pixel_values": pixels(TRACED.batch, config)}
-    return {"model": trace(module, graph, inputs, ["logits"], _FREE, others=others, by_script=True)}
+    return {"model": compare(module_of(model, see), graph, ["logits"], others)}

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import CLIPModel, SiglipModel
 
-from enrich.exporters.samples import OTHERS, TRACED, ones, pixels
+from enrich.exporters.samples import TRACED, ones
 from enrich.exporters.tracing import module_of, trace
+from enrich.exporters.vision import export_vision
 
 __all__ = ["export", "export_clip_split", "export_siglip_split", "zero_shot"]
 
@@ -19,7 +20,13 @@ _TEXT = {0: "batch", 1: "words"}
 
 
 def export(model: CLIPModel | SiglipModel, folder: Path) -> dict[str, float]:
-    """Write vision_model.onnx and text_model.onnx; return how far each lies from torch."""
+    """Write vision_model.onnx and text_model.onnx; return how far each lies from torch.
+
+    Raises
+    ------
+    Refused
+        A graph is not what torch's model is. Not retryable.
+    """
     return (export_siglip_split if isinstance(model, SiglipModel) else export_clip_split)(model, folder)
 
 
@@ -33,6 +40,11 @@ def export_clip_split(model: CLIPModel, folder: Path) -> dict[str, float]:
     """Write vision_model.onnx (pixel_values -> image_embeds) and text_model.onnx (-> text_embeds).
 
     The embeddings are projected and not normalised, as those of ``CLIPVisionModelWithProjection``.
+
+    Raises
+    ------
+    Refused
+        A graph is not what torch's model is. Not retryable.
     """
     text = model.config.text_config
 
@@ -48,7 +60,9 @@ def export_clip_split(model: CLIPModel, folder: Path) -> dict[str, float]:
         ids[:, -1] = text.vocab_size - 1 if text.eos_token_id == 2 else text.eos_token_id
         return {"input_ids": ids, "attention_mask": ones(batch, length)}
 
-    vision = _export_vision(see, model, folder / "vision_model.onnx", "image_embeds")
+    vision = export_vision(
+        model, see, model.config.vision_config, folder / "vision_model.onnx", "image_embeds"
+    )
     words = trace(
         module_of(model, read),
         folder / "text_model.onnx",
@@ -62,7 +76,13 @@ def export_clip_split(model: CLIPModel, folder: Path) -> dict[str, float]:
 
 
 def export_siglip_split(model: SiglipModel, folder: Path) -> dict[str, float]:
-    """Write vision_model.onnx and text_model.onnx, both -> pooler_output, which is not normalised."""
+    """Write vision_model.onnx and text_model.onnx, both -> pooler_output, which is not normalised.
+
+    Raises
+    ------
+    Refused
+        A graph is not what torch's model is. Not retryable.
+    """
     text = model.config.text_config
     length = text.max_position_embeddings
 
@@ -75,7 +95,9 @@ def export_siglip_split(model: SiglipModel, folder: Path) -> dict[str, float]:
     def inputs(batch: int) -> Mapping[str, Tensor]:
         return {"input_ids": torch.arange(batch * length).reshape(batch, length) % text.vocab_size}
 
-    vision = _export_vision(see, model, folder / "vision_model.onnx", "pooler_output")
+    vision = export_vision(
+        model, see, model.config.vision_config, folder / "vision_model.onnx", "pooler_output"
+    )
     words = trace(
         module_of(model, read),
         folder / "text_model.onnx",
@@ -86,19 +108,6 @@ def export_siglip_split(model: SiglipModel, folder: Path) -> dict[str, float]:
         by_script=True,
     )
     return {"vision_model": vision, "text_model": words}
-
-
-def _export_vision(see: Callable[..., Tensor], model: nn.Module, graph: Path, output: str) -> float:
-    config = model.config.vision_config
-    return trace(
-        module_of(model, see),
-        graph,
-        {"pixel_values": pixels(TRACED.batch, config)},
-        [output],
-        {"pixel_values": {0: "batch"}, output: {0: "batch"}},
-        others=[{"pixel_values": pixels(size.batch, config)} for size in OTHERS],
-        by_script=True,
-    )
 
 
 def _vector(features: Any) -> Tensor:

@@ -18,8 +18,10 @@ from torch import Tensor
 from transformers import Florence2ForConditionalGeneration
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 
-from enrich.exporters.samples import OTHERS, TRACED, Size, ones, states, tokens
+from enrich.exporters.caches import present_names
+from enrich.exporters.samples import OTHERS, TRACED, Size, ones, states
 from enrich.exporters.tracing import compare, module_of, trace
+from enrich.exporters.words import export_embedding
 
 __all__ = ["export"]
 
@@ -46,11 +48,16 @@ def export(model: Florence2ForConditionalGeneration, folder: Path, *, edge_px: i
     Returns
     -------
     dict of str to float
-        How far each graph lies from torch.
+        By graph, how far it was from torch at most, as a share of torch's largest number.
+
+    Raises
+    ------
+    Refused
+        A graph is not what torch's model is. Not retryable.
     """
     return {
         "vision_encoder": _export_vision(model, folder / "vision_encoder.onnx", edge_px),
-        "embed_tokens": _export_words(model, folder / "embed_tokens.onnx"),
+        "embed_tokens": export_embedding(model.get_input_embeddings(), folder / "embed_tokens.onnx"),
         "encoder_model": _export_encoder(model, folder / "encoder_model.onnx"),
         "decoder_model_merged": _export_decoder(model, folder / "decoder_model_merged.onnx"),
     }
@@ -70,22 +77,6 @@ def _export_vision(model: Florence2ForConditionalGeneration, graph: Path, edge_p
         inputs(TRACED),
         ["image_features"],
         {"pixel_values": {0: "batch"}, "image_features": {0: "batch"}},
-        others=[inputs(size) for size in OTHERS],
-    )
-
-
-def _export_words(model: Florence2ForConditionalGeneration, graph: Path) -> float:
-    words = model.get_input_embeddings()
-
-    def inputs(size: Size) -> dict[str, Tensor]:
-        return {"input_ids": tokens(size, words.num_embeddings)}
-
-    return trace(
-        module_of(words, words.forward),
-        graph,
-        inputs(TRACED),
-        ["inputs_embeds"],
-        {"input_ids": _TEXT, "inputs_embeds": _TEXT},
         others=[inputs(size) for size in OTHERS],
     )
 
@@ -118,7 +109,7 @@ def _export_decoder(model: Florence2ForConditionalGeneration, path: Path) -> flo
     """Export the decoder without its switch, then put that in, and compare once more."""
     layers = model.config.text_config.decoder_layers
     past = [f"past_key_values.{layer}.{part}" for layer in range(layers) for part in _OF_LAYER]
-    present = [name.replace("past_key_values", "present") for name in past]
+    present = present_names(past)
     outputs = ["logits", *present]
 
     trace(

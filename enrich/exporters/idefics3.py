@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from enrich.exporters.joint_decoder import export_decoder, export_embedding
+from enrich.exporters.joint_decoder import export_text
 from enrich.exporters.tracing import module_of, trace
 
 __all__ = ["export"]
@@ -46,9 +46,8 @@ def export(model: nn.Module, folder: Path) -> dict[str, float]:
     """
     inner: Any = model.eval().model
     return {
-        "vision": _export_vision(inner, folder / "vision_encoder.onnx"),
-        "embed": export_embedding(inner.text_model.get_input_embeddings(), folder / "embed_tokens.onnx"),
-        "decoder": export_decoder(inner.text_model, model.lm_head, folder / "decoder_model_merged.onnx"),
+        "vision_encoder": _export_vision(inner, folder / "vision_encoder.onnx"),
+        **export_text(inner.text_model, model.lm_head, folder),
     }
 
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from enrich.exporters.joint_decoder import export_decoder, export_embedding
+from enrich.exporters.joint_decoder import export_text
 from enrich.exporters.tracing import module_of, trace
 
 __all__ = ["export"]
@@ -41,11 +41,9 @@ def export(model: nn.Module, folder: Path) -> dict[str, float]:
         A graph is not what torch's model is. Not retryable.
     """
     inner: Any = model.eval().model
-    text = inner.language_model
     return {
-        "vision": _export_vision(inner, folder / "vision_encoder.onnx"),
-        "embed": export_embedding(text.get_input_embeddings(), folder / "embed_tokens.onnx"),
-        "decoder": export_decoder(text, model.lm_head, folder / "decoder_model_merged.onnx"),
+        "vision_encoder": _export_vision(inner, folder / "vision_encoder.onnx"),
+        **export_text(inner.language_model, model.lm_head, folder),
     }
 
 

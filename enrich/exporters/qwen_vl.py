@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from enrich.exporters.joint_decoder import export_decoder, export_embedding
+from enrich.exporters.joint_decoder import export_text
 from enrich.exporters.tracing import module_of, trace
 
 __all__ = ["VisionTower", "export"]
@@ -125,7 +125,7 @@ def export(model: nn.Module, folder: Path) -> dict[str, float]:
     Returns
     -------
     dict of str to float
-        How far each graph lies from torch.
+        By graph, how far it was from torch at most, as a share of torch's largest number.
 
     Raises
     ------
@@ -135,10 +135,7 @@ def export(model: nn.Module, folder: Path) -> dict[str, float]:
     inner: Any = model.eval().model
     return {
         "vision_encoder": _export_vision(inner.visual, folder / "vision_encoder.onnx"),
-        "embed_tokens": export_embedding(model.get_input_embeddings(), folder / "embed_tokens.onnx"),
-        "decoder_model_merged": export_decoder(
-            inner.language_model, model.lm_head, folder / "decoder_model_merged.onnx", position_axes=3
-        ),
+        **export_text(inner.language_model, model.lm_head, folder, position_axes=3),
     }
 
 

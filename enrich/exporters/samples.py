@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-__all__ = ["OTHERS", "TRACED", "Size", "cache", "cache_names", "ones", "pixels", "states", "tokens"]
+__all__ = ["OTHERS", "TRACED", "Size", "cache", "ones", "pixels", "states", "tokens"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +61,3 @@ def cache(names: Iterable[str], size: Size, heads: int, width: int) -> dict[str,
         name: torch.randn(size.batch, heads, size.states if ".encoder." in name else size.past, width)
         for name in names
     }
-
-
-def cache_names(layers: int, owner: str = "") -> list[str]:
-    """Return ``past_key_values.0.key`` and so on; with an owner ``past_key_values.0.decoder.key``."""
-    part = f".{owner}" if owner else ""
-    return [f"past_key_values.{layer}{part}.{half}" for layer in range(layers) for half in ("key", "value")]

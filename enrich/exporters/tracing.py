@@ -101,18 +101,6 @@ def trace(
     assert others, "a graph that is not compared is not exported"
     graph.parent.mkdir(parents=True, exist_ok=True)
     module.eval()
-    size = sum(weight.numel() * weight.element_size() for weight in module.parameters())
-    form: dict[str, Any] = {
-        "dynamo": False,
-        "dynamic_axes": {name: dict(axis) for name, axis in axes.items()},
-    }
-    if not by_script:
-        form = {
-            "dynamo": True,
-            "dynamic_shapes": _shapes(module, [dict(axes.get(name, {})) for name in inputs]),
-            "external_data": size > _INLINE_MAX_BYTES,
-            "verbose": False,
-        }
     with quiet(), torch.no_grad():
         torch.onnx.export(
             module,
@@ -121,7 +109,7 @@ def trace(
             input_names=list(inputs),
             output_names=list(outputs),
             opset_version=OPSET,
-            **form,
+            **(_by_script(axes) if by_script else _by_dynamo(module, inputs, axes)),
         )
     _strip(graph)
     return compare(reference or module, graph, outputs, [inputs, *others])
@@ -211,6 +199,20 @@ def quiet() -> Iterator[None]:
             yield
     finally:
         logging.disable(level)
+
+
+def _by_script(axes: Axes) -> dict[str, Any]:
+    return {"dynamo": False, "dynamic_axes": {name: dict(axis) for name, axis in axes.items()}}
+
+
+def _by_dynamo(module: nn.Module, inputs: Tensors, axes: Axes) -> dict[str, Any]:
+    size = sum(weight.numel() * weight.element_size() for weight in module.parameters())
+    return {
+        "dynamo": True,
+        "dynamic_shapes": _shapes(module, [dict(axes.get(name, {})) for name in inputs]),
+        "external_data": size > _INLINE_MAX_BYTES,
+        "verbose": False,
+    }
 
 
 def _shapes(module: nn.Module, shapes: list[dict[int, str]]) -> tuple[Any, ...]:

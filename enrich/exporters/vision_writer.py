@@ -19,8 +19,10 @@ from transformers import VisionEncoderDecoderModel
 from transformers.cache_utils import DynamicCache, EncoderDecoderCache
 from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 
-from enrich.exporters.samples import OTHERS, TRACED, Size, cache, cache_names, pixels, states, tokens
+from enrich.exporters.caches import cache_names, filled, halves, present_names
+from enrich.exporters.samples import OTHERS, TRACED, Size, cache, states, tokens
 from enrich.exporters.tracing import Refused, apart, module_of, run, trace
+from enrich.exporters.vision import export_vision
 
 __all__ = ["export", "export_vision_writer"]
 
@@ -34,7 +36,7 @@ def export(model: VisionEncoderDecoderModel, folder: Path) -> dict[str, float]:
     Raises
     ------
     Refused
-        Its decoder is no GPT-2. Not retryable.
+        Its decoder is no GPT-2, or a graph is not what torch's model is. Not retryable.
     """
     decoder = model.config.decoder.model_type
     if decoder != "gpt2":
@@ -51,6 +53,11 @@ def export_vision_writer(model: VisionEncoderDecoderModel, folder: Path) -> dict
     The graphs are optimum's, with one difference: the keys and values over the encoder's states are
     part of the cache (``past_key_values.0.encoder.key`` ...), made in the first run and taken as they
     are in all others.
+
+    Raises
+    ------
+    Refused
+        A graph is not what torch's model is. Not retryable.
     """
     seen = _export_vision(model, folder / "encoder_model.onnx")
     first, later = folder / "decoder_model.onnx", folder / "decoder_with_past_model.onnx"
@@ -67,20 +74,10 @@ def export_vision_writer(model: VisionEncoderDecoderModel, folder: Path) -> dict
 
 
 def _export_vision(model: VisionEncoderDecoderModel, graph: Path) -> float:
-    config = model.config.encoder
-
     def see(pixels: Tensor) -> Tensor:
         return model.encoder(pixel_values=pixels)[0]
 
-    return trace(
-        module_of(model.encoder, see),
-        graph,
-        {"pixel_values": pixels(TRACED.batch, config)},
-        ["last_hidden_state"],
-        {"pixel_values": {0: "batch"}, "last_hidden_state": {0: "batch"}},
-        others=[{"pixel_values": pixels(size.batch, config)} for size in OTHERS],
-        by_script=True,
-    )
+    return export_vision(model.encoder, see, model.config.encoder, graph, "last_hidden_state")
 
 
 def _export_first(model: VisionEncoderDecoderModel, graph: Path) -> float:
@@ -91,7 +88,7 @@ def _export_first(model: VisionEncoderDecoderModel, graph: Path) -> float:
             states = model.enc_to_dec_proj(states)
         kept = EncoderDecoderCache(DynamicCache(), DynamicCache())
         logits = _read_on(model.decoder, ids, 0, kept, states)
-        return (logits, *_halves(kept.self_attention_cache), *_halves(kept.cross_attention_cache))
+        return (logits, *halves(kept.self_attention_cache), *halves(kept.cross_attention_cache))
 
     def inputs(size: Size) -> dict[str, Tensor]:
         seen = states(size, model.config.encoder.hidden_size)
@@ -99,7 +96,7 @@ def _export_first(model: VisionEncoderDecoderModel, graph: Path) -> float:
 
     layers = config.num_hidden_layers
     names = (*cache_names(layers, "decoder"), *cache_names(layers, "encoder"))
-    present = [name.replace("past_key_values", "present") for name in names]
+    present = present_names(names)
     axes = {name: {0: "batch", 2: "states" if ".encoder." in name else "total"} for name in present}
     axes |= {"input_ids": _TEXT, "encoder_hidden_states": {0: "batch", 1: "states"}, "logits": _TEXT}
     return trace(
@@ -119,21 +116,18 @@ def _export_later(model: VisionEncoderDecoderModel, graph: Path) -> float:
     own, seen = cache_names(layers, "decoder"), cache_names(layers, "encoder")
 
     def speak(ids: Tensor, *cached: Tensor) -> tuple[Tensor, ...]:
-        before, crossed = DynamicCache(), DynamicCache()
-        for layer in range(layers):
-            before.update(cached[2 * layer], cached[2 * layer + 1], layer)
-            crossed.update(*cached[len(own) + 2 * layer : len(own) + 2 * layer + 2], layer)
+        before, crossed = filled(cached[: len(own)]), filled(cached[len(own) :])
         # What the states would be made into is in the cache; they are only asked whether they are there.
         kept = EncoderDecoderCache(before, crossed)
         logits = _read_on(model.decoder, ids, cached[0].shape[2], kept, cached[len(own)])
-        return (logits, *_halves(before))
+        return (logits, *halves(before))
 
     def inputs(size: Size) -> dict[str, Tensor]:
         # One token a run: then nothing has to be hidden.
         ids = tokens(size, config.vocab_size)[:, :1]
         return {"input_ids": ids, **cache((*own, *seen), size, heads, config.hidden_size // heads)}
 
-    present = [name.replace("past_key_values", "present") for name in own]
+    present = present_names(own)
     axes: dict[str, dict[int, str]] = {"input_ids": {0: "batch"}, "logits": {0: "batch"}}
     axes |= {name: {0: "batch", 2: "past"} for name in own}
     axes |= {name: {0: "batch", 2: "states"} for name in seen}
@@ -154,7 +148,7 @@ def _compare_whole(model: VisionEncoderDecoderModel, first: Path, later: Path) -
     """Compare both graphs, one after the other, with the model's own ``forward``: ours was written anew."""
     heads = cache_names(model.config.decoder.num_hidden_layers, "decoder")
     seen = cache_names(model.config.decoder.num_hidden_layers, "encoder")
-    names = [name.replace("past_key_values", "present") for name in (*heads, *seen)]
+    names = present_names((*heads, *seen))
     size = Size(batch=3, words=6, past=0, states=8)
     ids = tokens(size, model.config.decoder.vocab_size)
     hidden = states(size, model.config.encoder.hidden_size)
@@ -207,10 +201,6 @@ def _plain_attention(decoder: nn.Module) -> Iterator[None]:
         yield
     finally:
         decoder.config._attn_implementation = usual
-
-
-def _halves(kept: DynamicCache) -> tuple[Tensor, ...]:
-    return tuple(half for layer in kept.layers for half in (layer.keys, layer.values))
 
 
 ALL_ATTENTION_FUNCTIONS.register(_PLAIN, _attend)

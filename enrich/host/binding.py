@@ -101,13 +101,7 @@ def bind(
     """
     hook = hook or _choose_hook(name, step, plugin)
     options = guarded(plugin, _check_options, name=name, step=step, plugin=plugin)
-    if getattr(plugin.module, "needs_model", False) and step.model is None:
-        raise ConfigError(
-            f"steps.{name}.model: the plugin {plugin.name} needs a model; `enrich models list` names them"
-        )
-    requires = getattr(plugin.module, "requires", None)
-    if callable(requires):
-        guarded(plugin, requires)
+    _check_needs(name, step, plugin)
     _check_placeholders(name, options, earlier)
     model = _open_model(f"{name}.model", step.model, open_model) if step.model and open_model else None
     models = {
@@ -116,17 +110,7 @@ def bind(
         if open_model
     }
     _check_together(name, plugin, options, model, models)
-    generator = Generator(
-        hook,
-        plugin.name,
-        plugin.revision,
-        # Whatever it was called by: the same model makes the same annotations.
-        model.name if model else step.model or "",
-        model.revision if model else "",
-        options.model_dump(mode="json", context={"models": models})
-        if isinstance(options, pydantic.BaseModel)
-        else {},
-    )
+    generator = _generator(hook, plugin, step, options, model, models)
     questions = questions_of(options) if hook == "enrich_answer" else ()
     return BoundStep(
         name=name,
@@ -145,6 +129,17 @@ def bind(
     )
 
 
+def _check_needs(name: str, step: Step, plugin: Plugin) -> None:
+    """Let the plugin say what it cannot work without."""
+    if getattr(plugin.module, "needs_model", False) and step.model is None:
+        raise ConfigError(
+            f"steps.{name}.model: the plugin {plugin.name} needs a model; `enrich models list` names them"
+        )
+    requires = getattr(plugin.module, "requires", None)
+    if callable(requires):
+        guarded(plugin, requires)
+
+
 def _open_model(key: str, model: str, open_model: Callable[[str], ModelHandle]) -> ModelHandle:
     try:
         return open_model(model)
@@ -159,6 +154,26 @@ def _size_px(plugin: Plugin, model: ModelHandle | None) -> int:
     # Other people's handles need not say it.
     used: int | None = getattr(model, "size_px", None)
     return max(int(getattr(plugin.module, "size_px", DEFAULT_SIZE_PX)), used or 0)
+
+
+def _generator(
+    hook: str,
+    plugin: Plugin,
+    step: Step,
+    options: Any,
+    model: ModelHandle | None,
+    models: Mapping[str, ModelHandle],
+) -> Generator:
+    has_options = isinstance(options, pydantic.BaseModel)
+    return Generator(
+        hook,
+        plugin.name,
+        plugin.revision,
+        # Whatever it was called by: the same model makes the same annotations.
+        model.name if model else step.model or "",
+        model.revision if model else "",
+        options.model_dump(mode="json", context={"models": models}) if has_options else {},
+    )
 
 
 def _of_item(generator: Generator, item: str) -> Generator:

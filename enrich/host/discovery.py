@@ -48,10 +48,12 @@ class Candidate:
 
 def installed(*, bundled_only: bool = False) -> Iterator[Candidate]:
     """Yield the plugins of the entry-point group, the bundled ones first, then by name."""
+    points = importlib.metadata.entry_points(group=GROUP)
+    # Each look at a distribution's metadata reads all of it anew.
+    said = {dist: (dist.name, dist.version) for dist in {point.dist for point in points} if dist is not None}
     found = []
-    for point in importlib.metadata.entry_points(group=GROUP):
-        name = point.dist.metadata["Name"] if point.dist else None
-        version = point.dist.version if point.dist else None
+    for point in points:
+        name, version = said[point.dist] if point.dist else (None, None)
         found.append(Candidate(point.name, point.value, name, version, point.load))
     for candidate in sorted(found, key=lambda item: (not item.is_bundled, item.name)):
         if candidate.is_bundled or not bundled_only:

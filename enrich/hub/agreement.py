@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from enrich.errors import UsageError
+from enrich.inference.domain import flat_share
 from enrich.types import Decoding, Detection, Region
 
 if TYPE_CHECKING:
     from enrich.inference.handle import Model
+    from enrich.inference.stored import StoredModel
     from enrich.types import Rendition
 
-__all__ = ["THRESHOLDS", "Agreement", "compare", "observe"]
+__all__ = ["PICTURES_MIN", "THRESHOLDS", "Agreement", "compare", "counted", "known_pictures", "observe"]
 
 #: The figure that decides, by family, and how high it must be unless the user says otherwise.
 THRESHOLDS: Mapping[str, tuple[str, float]] = {
@@ -28,6 +30,8 @@ THRESHOLDS: Mapping[str, tuple[str, float]] = {
     "regressor": ("values", 0.95),
     "vision-language": ("words", 0.9),
 }
+#: What was measured on fewer says little; the command warns of it.
+PICTURES_MIN = 20
 _BATCH = 8
 _QUESTION = "What is in the picture?"
 _MAX_TOKENS = 32
@@ -63,6 +67,47 @@ class Agreement:
     def score(self) -> float:
         """The figure that decides: 1 where all is the same."""
         return self.figures[self.figure]
+
+
+def counted(pictures: int) -> str:
+    """Return a number of pictures for people."""
+    return f"{pictures} picture{'' if pictures == 1 else 's'}"
+
+
+def known_pictures(
+    model: StoredModel, pictures: Sequence[Rendition], purpose: str, say: Callable[[str], None]
+) -> list[Rendition]:
+    """Return the pictures of a kind that a model knows; of others its steps ask nothing.
+
+    Parameters
+    ----------
+    model : StoredModel
+        Its manifest's ``domain`` tells them.
+    pictures : sequence of Rendition
+        What there is.
+    purpose : str
+        What they are for, in messages.
+    say : callable
+        Told how many were left out.
+
+    Raises
+    ------
+    UsageError
+        There is none. Not retryable.
+    """
+    domain = model.manifest.domain
+    known = [one for one in pictures if domain is None or flat_share(one.pixels) >= domain.flat_share_min]
+    if not pictures:
+        raise UsageError(f"there is no picture {purpose}")
+    refused = f"{counted(len(pictures) - len(known))} {purpose}, of a kind that {model.name} refuses"
+    if not known:
+        raise UsageError(
+            f"there is nothing but {refused} (outside_domain): name a folder of what it knows"
+            f"{': ' + model.manifest.knows if model.manifest.knows else ''}"
+        )
+    if len(known) < len(pictures):
+        say(f"left out: {refused} (outside_domain)")
+    return known
 
 
 def observe(model: Model, renditions: Sequence[Rendition]) -> list[Any]:

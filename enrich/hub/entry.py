@@ -87,9 +87,14 @@ class Listed:
     manifest: Mapping[str, Any] = field(default_factory=dict)
 
     @property
+    def is_published(self) -> bool:
+        """Whether its graphs can be pulled; else they are exported."""
+        return self.onnx is not None or bool(self.files)
+
+    @property
     def command(self) -> str:
         """The command that brings it."""
-        way = "pull" if self.onnx is not None or self.files else "export"
+        way = "pull" if self.is_published else "export"
         return f"enrich models {way} {self.name}"
 
     @property

@@ -17,8 +17,9 @@ from enrich.hub.environments import Say, python_of
 from enrich.hub.exporting import Exported, run_exporter
 from enrich.hub.parcel import OnProgress
 from enrich.hub.present import Present, write_manifest
-from enrich.hub.pull import fetch_weights, parse_target
+from enrich.hub.pull import fetch_weights
 from enrich.hub.staging import install, staging
+from enrich.hub.target import parse_target
 from enrich.inference.devices import Device
 from enrich.inference.families import open_model, try_out
 from enrich.inference.layout import inside
@@ -96,15 +97,18 @@ def origin_of(reference: str, name: str | None = None) -> Origin:
     Raises
     ------
     UsageError, ModelMissing
-        It is none of them, or cannot be called so. Not retryable.
+        It is none of them, cannot be called so, or needs no export. Not retryable.
     """
     path = Path(reference).expanduser()
     is_folder = path.is_dir() or (not reference.startswith("hf:") and reference.startswith(("/", ".", "~")))
     if not is_folder:
-        return Origin(parse_target(reference, name).name, None, reference)
+        target = parse_target(reference, name)
+        if target.listed is not None and target.listed.files:
+            raise UsageError(f"{target.listed.name} is published as ONNX; run: {target.listed.command}")
+        return Origin(target.name, None, reference)
     if not path.is_dir():
         raise UsageError(f"{reference}: no such folder")
-    chosen = name or path.resolve().name
+    chosen = path.resolve().name if name is None else name
     check_name(chosen)
     return Origin(chosen, path.resolve(), reference)
 

@@ -23,6 +23,8 @@ _HUB = "hf:"
 _CAPTION, _ANSWER, _TAG, _AGE, _EMBED, _TEXT = (
     f"enrich_{hook}" for hook in ("caption", "answer", "tag", "age", "embed", "text")
 )
+#: As the cards of Qwen2-VL and Qwen2.5-VL name what is read in pictures; what is written was not judged.
+_QWEN = {"languages": ["en", "zh", "fr", "de", "es", "ja", "ko"]}
 _TALKS = (_CAPTION, _ANSWER, _TAG, _AGE)
 #: As transformers.js's repositories have them.
 _PUBLISHED = ("fp32", "fp16", "int8", "q4", "q4f16")
@@ -97,6 +99,7 @@ _MODELS = (
         3_750_000_000,
         aliases=("runware:152@1",),
         note="the licence is for research, not for commercial use",
+        manifest=_QWEN,
     ),
     Listed(
         "qwen2.5-vl-7b",
@@ -107,6 +110,7 @@ _MODELS = (
         "Apache-2.0",
         8_290_000_000,
         aliases=("runware:152@2", "runware:152@50"),
+        manifest=_QWEN,
     ),
     Listed(
         "llava-1.6-mistral-7b",

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Protocol
 
 from enrich.errors import FetchFailed, ManifestError, StoreError
-from enrich.hub.repository import OnBytes, RemoteFile
+from enrich.hub.download import OnBytes
+from enrich.hub.repository import RemoteFile
 from enrich.hub.staging import free_bytes, size_text
 from enrich.inference.manifest import ModelFile
 

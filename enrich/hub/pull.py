@@ -4,91 +4,27 @@ from __future__ import annotations
 
 import re
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from enrich.errors import ManifestError, ModelMissing, UsageError
-from enrich.hub import listed as model_list
 from enrich.hub.entry import Listed
 from enrich.hub.parcel import OnProgress, Parcel
 from enrich.hub.present import Present, Pulled, pulled_of, write_manifest
 from enrich.hub.repository import Repository, is_offline, look_up
 from enrich.hub.selection import VARIANTS, Selection, companions, graphs_of, select, small_files
 from enrich.hub.staging import install, staging
+from enrich.hub.target import Target
 from enrich.hub.web import WebSource
 from enrich.inference.external_data import external_files, external_locations
 from enrich.inference.families import family_of
 from enrich.inference.manifest import read_json
-from enrich.inference.store import check_name
 from enrich.inference.stored import read_model
 
-__all__ = ["Pulled", "Target", "fetch_weights", "parse_target", "pull"]
+__all__ = ["Pulled", "fetch_weights", "pull"]
 
-_HUB = "hf:"
 _WEIGHTS = re.compile(r"[A-Za-z0-9][\w.-]*\.safetensors(\.index\.json)?")
 _CONFIG_NAME = "config.json"
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """What is to be pulled.
-
-    Parameters
-    ----------
-    name : str
-        Its folder in the store.
-    repository : str
-        ``owner/name``.
-    revision : str
-        A commit, a branch or a tag.
-    listed : Listed or None
-        What the model list says of it.
-    """
-
-    name: str
-    repository: str
-    revision: str
-    listed: Listed | None
-
-    @property
-    def source(self) -> str:
-        """Where it comes from, as its manifest says it."""
-        if self.listed is not None and self.listed.files:
-            return f"https://github.com/{self.listed.repository}"
-        return f"{_HUB}{self.repository}"
-
-
-def parse_target(text: str, name: str | None = None) -> Target:
-    """Read what a user wants: a name of the list, an alias, or ``hf:owner/name[@revision]``.
-
-    Parameters
-    ----------
-    text : str
-        What was said.
-    name : str or None
-        What the model shall be called in the store instead.
-
-    Raises
-    ------
-    UsageError
-        ``name`` is none. Not retryable.
-    ModelMissing
-        It is neither on the list nor of the hub. Not retryable.
-    """
-    place, _, revision = text.partition("@") if text.startswith(_HUB) else (text, "", "")
-    listed = model_list.find(place)
-    if listed is None and not place.startswith(_HUB):
-        names = ", ".join(model_list.LISTED)
-        raise ModelMissing(f'"{text}" is not on the list; it has {names}; others: hf:owner/name[@revision]')
-    repository = place.removeprefix(_HUB) if place.startswith(_HUB) else ""
-    if listed is not None:
-        # A repository that was named is the one that is meant, also where the list knows another one.
-        repository = repository if "/" in repository else listed.onnx or listed.repository
-        revision = revision or listed.revision
-    chosen = name or (listed.name if listed else repository.partition("/")[2])
-    check_name(chosen)
-    return Target(chosen, repository, revision or "main", listed)
 
 
 def pull(
@@ -134,6 +70,10 @@ def pull(
     if web is not None and variant not in (None, *web.variants):
         raise UsageError(f"{target.name} comes as {', '.join(web.variants)} only")
     here = Present.read(models_dir / target.name, target.source)
+    if not target.is_published:
+        if here is None or not here.has(variant):
+            raise ModelMissing(_unpublished(target, here))
+        return here.choose(variant)
     # What suits a device can be told only from what else there is.
     may_do = here if here is not None and here.has(variant) and (device is None or is_offline()) else None
     if may_do is not None and (may_do.revision == target.revision or is_offline()):
@@ -145,8 +85,12 @@ def pull(
     with staging(models_dir, target.name) as folder:
         try:
             return _Pull(target, source, models_dir, folder, here, on_progress).run(variant, device)
-        except (ManifestError, UsageError):
-            # There is nothing to go on with another time; there is where only a token was missing.
+        # There is nothing to go on with another time; there is where only a token was missing.
+        except ManifestError as error:
+            shutil.rmtree(folder, ignore_errors=True)
+            # Its files are known by where they came from: the folder is gone.
+            raise ManifestError(str(error).replace(str(folder), target.source)) from error
+        except UsageError:
             shutil.rmtree(folder, ignore_errors=True)
             raise
 
@@ -229,9 +173,10 @@ class _Pull:
         where = f"hf:{repository.name}"
         if not graphs_of(repository.files):
             raise ModelMissing(f"{where} has no ONNX files; run: enrich models export {self._asked()}")
-        if _CONFIG_NAME not in repository.files:
+        if _CONFIG_NAME not in small_files(repository.sizes):
             raise ModelMissing(
-                f"{where} has no {_CONFIG_NAME}, so what it is cannot be told (docs/models.md)"
+                f"{where} has no {_CONFIG_NAME}, or one that is far too large, so what it is cannot be told "
+                "(docs/models.md)"
             )
         self._parcel.fetch(repository, [_CONFIG_NAME])
         config = read_json(self._folder / _CONFIG_NAME)
@@ -278,6 +223,18 @@ class _Pull:
     def _asked(self) -> str:
         listed = self._target.listed
         return listed.name if listed is not None else f"hf:{self._target.repository}"
+
+
+def _unpublished(target: Target, here: Present | None) -> str:
+    said = f"{target.name} is published as weights, not as ONNX files that enrich runs; "
+    if here is not None:
+        return f"{said}it is here, and other forms are made: enrich models quantise {target.name} --to FORM"
+    assert target.listed is not None
+    alias = "" if target.name == target.listed.name else f" --as {target.name}"
+    return (
+        f"{said}run: {target.listed.command}{alias} (or, if a repository has such files: enrich models pull "
+        f"hf:owner/name --as {target.name})"
+    )
 
 
 def _preferred(device: str | None, listed: Listed | None) -> tuple[str, ...]:

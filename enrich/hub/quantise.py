@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from enrich.errors import ConversionRefused, ManifestError, UsageError
 from enrich.hub import agreement
-from enrich.hub.agreement import THRESHOLDS, Agreement
+from enrich.hub.agreement import PICTURES_MIN, THRESHOLDS, Agreement, counted, known_pictures
 from enrich.hub.environments import Say
 from enrich.hub.forms import SUFFIXES, Form, check_tools, write_float16, write_rounded, write_static
 from enrich.hub.present import Present, write_manifest
@@ -137,7 +137,8 @@ def quantise(
     Raises
     ------
     UsageError
-        There are no pictures, no full precision to start from, or nothing to round. Not retryable.
+        There are no pictures that the model knows, no full precision to start from, or nothing to round.
+        Not retryable.
     ExtraMissing
         onnx is not installed. Not retryable.
     ConversionRefused
@@ -148,8 +149,9 @@ def quantise(
         The store cannot be written.
     """
     check_tools()
-    if not pictures:
-        raise UsageError("there is no picture to compare the forms with")
+    pictures = known_pictures(model, pictures, "to compare the forms with", say)
+    if calibration:
+        calibration = known_pictures(model, calibration, "to learn ranges from", say)
     base, full = full_form(model)
     with staging(models_dir, model.name) as folder:
         shutil.rmtree(folder)
@@ -194,16 +196,19 @@ def _make(
         is_learning = request.form == "int8" and not calibration
         could = "; --calibrate FOLDER rounds convolutions too" if is_learning else ""
         raise UsageError(f"{model.name}: no graph becomes smaller as {request.form}{could}")
-    say(f"asking both forms about {len(pictures)} pictures")
+    say(f"asking both forms about {counted(len(pictures))}")
+    if len(pictures) < PICTURES_MIN:
+        verb = "says" if len(pictures) == 1 else "say"
+        say(f"{counted(len(pictures))} {verb} little: {PICTURES_MIN} or more like those to come say more")
     before = _observe(model, pictures)
     after = _observe(dataclasses.replace(model, graphs=graphs), pictures)
     found = agreement.compare(model.family, before, after)
     threshold = THRESHOLDS[model.family][1] if request.threshold is None else request.threshold
     if not found.score >= threshold and not request.is_forced:
         raise ConversionRefused(
-            f"{model.name} as {request.form}: {found.figure} is {found.score:.3f} on {found.pictures} "
-            f"pictures, below {threshold:g}: nothing was changed; --threshold lowers the bar and --force "
-            "ignores it"
+            f"{model.name} as {request.form}: {found.figure} is {found.score:.3f} on "
+            f"{counted(found.pictures)}, below {threshold:g}: nothing was changed; --threshold lowers the "
+            "bar and --force ignores it"
         )
     sizes = [sum(map(_bytes, set(paths.values()))) for paths in (model.graphs, graphs)]
     names = {part: path.relative_to(folder).as_posix() for part, path in graphs.items()}
@@ -225,7 +230,7 @@ def _write(
         if len(inputs) == 1 and len(inputs[0].shape) == 4:
             tensors = [model.fixed.tensor(rendition) for rendition in calibration]
             if write_static(source, target, inputs[0].name, tensors):
-                return f"static int8, ranges of {len(tensors)} pictures"
+                return f"static int8, ranges of {counted(len(tensors))}"
     return "weights of 8 bits" if write_rounded(source, target, 8) else None
 
 

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from enrich import __version__
 from enrich.errors import ExtraMissing, FetchFailed, ModelMissing, UsageError
-from enrich.hub.refusals import endpoint, translated
+from enrich.hub.download import OnBytes, download
+from enrich.hub.refusals import check_endpoint, endpoint, translated
 
-__all__ = ["OnBytes", "RemoteFile", "Repository", "fetch_url", "is_offline", "look_up"]
+__all__ = ["RemoteFile", "Repository", "check_repository", "fetch_url", "is_offline", "look_up"]
 
 _REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]*/[A-Za-z0-9][\w.-]*")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -31,8 +31,7 @@ _CACHED_NAME = "config.json"
 #: Who asks.
 _US = {"library_name": "enrich", "library_version": __version__}
 
-#: Told of bytes as they come, or of those that were here already.
-OnBytes = Callable[[int], None]
+_KEPT = "; what came so far is kept, and pulling again goes on from there"
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,9 +107,23 @@ class Repository:
             on_bytes(target.stat().st_size)
             return
         hub = _library()
-        with translated(hub, f"hf:{self.name}", self.commit):
+        with translated(hub, f"hf:{self.name}", self.commit, kept=_KEPT):
             url = hub.hf_hub_url(self.name, file.path, revision=self.commit)
-            _download(url, target, file.bytes, on_bytes, hub.utils.build_hf_headers(**_US))
+            download(hub, url, target, file.bytes, on_bytes, hub.utils.build_hf_headers(**_US))
+
+
+def check_repository(name: str) -> None:
+    """Raise unless a repository of the hub may be called so.
+
+    Raises
+    ------
+    UsageError
+        It is no ``owner/name``. Not retryable.
+    """
+    if not _REPOSITORY.fullmatch(name):
+        raise UsageError(
+            f'"hf:{name}" is no repository: it is called hf:owner/name, or hf:owner/name@revision'
+        )
 
 
 def is_offline() -> bool:
@@ -131,7 +144,7 @@ def look_up(name: str, revision: str) -> Repository:
     Raises
     ------
     UsageError
-        It is no name of a repository. Not retryable.
+        It is no name of a repository, or HF_ENDPOINT no address. Not retryable.
     ModelMissing
         It or its revision is not there, or may not be had; or there is no network. Not retryable.
     FetchFailed
@@ -139,13 +152,11 @@ def look_up(name: str, revision: str) -> Repository:
     ExtraMissing
         huggingface_hub is not installed. Not retryable.
     """
-    if not _REPOSITORY.fullmatch(name):
-        raise UsageError(
-            f'"hf:{name}" is no repository: it is called hf:owner/name, or hf:owner/name@revision'
-        )
+    check_repository(name)
     hub = _library()
     if is_offline():
         return _cached(hub, name, revision)
+    check_endpoint(hub)
     with translated(hub, f"hf:{name}", revision):
         try:
             found = hub.HfApi(**_US).model_info(
@@ -173,53 +184,9 @@ def fetch_url(url: str, target: Path, size: int | None, on_bytes: OnBytes) -> No
     OSError
         ``target`` cannot be written.
     """
-    with translated(_library(), url, ""):
-        _download(url, target, size, on_bytes, {})
-
-
-def _download(
-    url: str, target: Path, size: int | None, on_bytes: OnBytes, headers: Mapping[str, str]
-) -> None:
-    from huggingface_hub.file_download import http_get
-
-    with target.open("ab") as file:
-        have = file.tell()
-        if size is not None and have > size:  # of no use
-            file.truncate(0)
-            have = 0
-        on_bytes(have)
-        # Packed, a part of it could not be asked for.
-        plain = {**headers, "Accept-Encoding": "identity"}
-        http_get(
-            url,
-            file,
-            resume_size=have,
-            headers=plain,
-            expected_size=size,
-            displayed_filename=target.name,
-            tqdm_class=_meter(on_bytes),
-        )
-        file.flush()
-        os.fsync(file.fileno())
-
-
-def _meter(on_bytes: OnBytes) -> Any:
-    """Return what the library takes for a progress bar."""
-
-    class Meter:
-        def __init__(self, *args: object, **options: object) -> None:
-            pass
-
-        def __enter__(self) -> Meter:
-            return self
-
-        def __exit__(self, *error: object) -> None:
-            pass
-
-        def update(self, count: float | None = 1) -> None:
-            on_bytes(int(count or 0))
-
-    return Meter
+    hub = _library()
+    with translated(hub, url, "", kept=_KEPT):
+        download(hub, url, target, size, on_bytes, {})
 
 
 def _library() -> Any:

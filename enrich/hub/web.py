@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from enrich.hub.download import OnBytes
 from enrich.hub.entry import Listed
-from enrich.hub.repository import OnBytes, RemoteFile, fetch_url
+from enrich.hub.repository import RemoteFile, fetch_url
 
 __all__ = ["WebSource"]
 

@@ -129,10 +129,11 @@ def _spellings(choices: Sequence[str], tokenizer: Tokenizer) -> dict[tuple[int, 
         other = spellings.setdefault(ids, index)
         if other != index:
             raise UsageError(f"choices: {choices[other]!r} and {choice!r} are the same to the model")
+    given = set(choices)
     for index, choice in enumerate(choices):
         capital = choice[:1].upper() + choice[1:]
         for text in (f" {choice}", capital, f" {capital}"):
-            if text.strip() in choices and text.strip() != choice:
+            if text.strip() in given and text.strip() != choice:
                 continue
             ids = tuple(tokenizer.encode(text, special=False, plain=True))
             # Not what the model has no letters for: many texts are that.

@@ -86,6 +86,11 @@ class Decoder:
         self._empty = {port.name: _empty(first, port) for port in self._past}
         self._check()
 
+    @property
+    def takes_embeddings(self) -> bool:
+        """Whether it takes embeddings instead of tokens."""
+        return _EMBEDS in self._dtypes
+
     @classmethod
     def open(cls, graphs: Mapping[str, Path], device: Device, *, threads: int | None = None) -> Decoder:
         """Load the graphs ``decoder`` and, where there are such, ``decoder_with_past`` and ``embed``.
@@ -203,7 +208,7 @@ class Decoder:
             "use_cache_branch": np.asarray([not is_first]),
             **values,
         }
-        if _EMBEDS in self._dtypes:
+        if self.takes_embeddings:
             feeds[_EMBEDS] = self.embed(ids)
         kept = {name: _present(name) for name in self._empty if is_first or _OF_STATES not in name}
         bound = session.run_bound(feeds, ["logits"], list(kept.values()))
@@ -219,7 +224,7 @@ class Decoder:
                 f"{self._first.graph}: is no decoder with a cache as optimum exports it (the task "
                 f"image-to-text-with-past): it takes {', '.join(sorted(self._dtypes))}"
             )
-        if _EMBEDS in self._dtypes and self._words is None:
+        if self.takes_embeddings and self._words is None:
             raise ManifestError(
                 f"{self._first.graph}: it takes {_EMBEDS}, and there is no embed_tokens.onnx that makes them"
             )

@@ -13,7 +13,7 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from enrich.errors import ManifestError, UsageError
+from enrich.errors import UsageError
 from enrich.inference.decoder import Decoder
 from enrich.inference.devices import Device
 from enrich.inference.generator import ROWS_MAX, Generator
@@ -26,6 +26,7 @@ from enrich.inference.session import Session, open_session
 from enrich.inference.speech import read_speech
 from enrich.inference.stored import StoredModel
 from enrich.inference.text import Tokenizer, load_tokenizer
+from enrich.inference.vocabulary import check_vocabulary
 from enrich.inference.writer import Writer
 from enrich.inference.writing import Request
 from enrich.types import Decoding, Generated, Rendition
@@ -197,17 +198,9 @@ class EncoderDecoder(Writer):
         if self._questioning is not None:
             states = self._read(self._questioning, [""], states)
         logits, _ = decoder.prefill(np.asarray([[self._speech.start]], np.int64), np.stack(states))
-        words = logits.shape[1]
-        if self._tokenizer.size > words:
-            raise ManifestError(
-                f"{self._model.folder}: tokenizer.json has {self._tokenizer.size} tokens and the decoder "
-                f"{words}: they are not of one model; copy tokenizer.json from where the weights come from"
-            )
-        strange = [token for token in self._speech.ending.tokens if token >= words]
-        if strange:
-            raise ManifestError(
-                f"{self._model.folder}: eos_token_id: {strange[0]} is none of the decoder's {words} tokens"
-            )
+        embed = decoder.embed if decoder.takes_embeddings else None
+        ends = self._speech.ending.tokens
+        check_vocabulary(self._model, self._tokenizer, logits.shape[1], ends, embed)
 
     def _encode(self, renditions: Sequence[Rendition], *, interactive: bool) -> list[NDArray[np.float32]]:
         """Return each rendition's states, (T, D), read-only, made once for all steps of this model."""

@@ -80,7 +80,7 @@ class Model(abc.ABC):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """A classifier's labels, in the order of its output; empty in other families."""
+        """A classifier's or detector's labels, in the order of its output; empty in other families."""
         return self._model.labels
 
     @property

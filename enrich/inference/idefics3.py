@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 from enrich.errors import ManifestError
 from enrich.inference.batches import BUCKETS
 from enrich.inference.devices import Device
-from enrich.inference.huggingface import PROCESSOR_NAMES, find_processor
-from enrich.inference.manifest import parse_manifest, read_json
+from enrich.inference.huggingface import PROCESSOR_NAMES
+from enrich.inference.manifest import read_json
 from enrich.inference.ports import choose_port
-from enrich.inference.scheduler import Scheduler, Stats
+from enrich.inference.processor import parse_processor
+from enrich.inference.scheduler import Scheduler
 from enrich.inference.session import Port, Session, open_session
 from enrich.inference.sight import Look, Sight
 from enrich.inference.stored import StoredModel
@@ -32,7 +33,7 @@ __all__ = ["Idefics3Sight"]
 _PIXELS, _MASK, _FEATURES = "pixel_values", "pixel_attention_mask", "image_features"
 _TILES = "tiles"
 _IMAGE, _AROUND, _WHOLE = "<image>", "<fake_token_around_image>", "<global-img>"
-#: The processor's own defaults, where its files leave them out.
+#: The processor's own default, where its files leave it out.
 _TOKENS = 169
 #: Pixels in one run: on the CPU one tile of SmolVLM's, elsewhere four. Each more takes 300 MB, because the
 #: square of its patches is held for each head; and cores are as busy with one (3.2 s a tile, 3.3 in fours).
@@ -58,13 +59,14 @@ class Idefics3Sight(Sight):
     ManifestError
         The graph and the files are not of one model.
     InferenceError
-        The graph refused a grey tile.
+        The graph refused a white tile.
 
     None of them is retryable.
     """
 
     placeholder = _IMAGE
     image_token = _IMAGE
+    marks = (_AROUND,)
 
     def __init__(self, model: StoredModel, session: Session, tiling: Tiling, tokens: int) -> None:
         self.size_px = tiling.size_px
@@ -83,28 +85,18 @@ class Idefics3Sight(Sight):
     def open(
         cls, model: StoredModel, tokenizer: Tokenizer, device: Device, *, threads: int | None = None
     ) -> Self:
-        """Load the vision graph, look at a grey tile, and start the scheduler.
+        """Load the vision graph, look at a white tile, and start the scheduler.
 
         Raises
         ------
         ExtraMissing, ManifestError, ProviderError, InferenceError
             See ``Session`` and this class; or the tokenizer lacks what stands for a picture. Not retryable.
         """
-        tiling = _read_tiling(model)
-        _check_tokenizer(model, tokenizer)
+        cls.image_token_id(model, tokenizer)
+        tiling = parse_processor(Tiling, model, "Idefics3", "SmolVLM")
         tokens = _read_tokens(model)
         session = open_session(model.graphs["vision"], device, threads=threads)
         return cls(model, session, tiling, tokens)
-
-    @property
-    def provider(self) -> str:
-        """The execution provider in use, as ONNX Runtime names it."""
-        return self._session.provider
-
-    @property
-    def stats(self) -> Stats:
-        """What the scheduler did so far; its items are tiles."""
-        return self._scheduler.stats
 
     def look(self, picture: PIL.Image.Image) -> Look:
         """Cut a picture of mode RGB; ``tiles`` are uint8, (N, H, W, 3), the whole picture last.
@@ -126,10 +118,6 @@ class Idefics3Sight(Sight):
         tiles = [tile for look in looks for tile in look.inputs[_TILES]]
         rows = iter(self._scheduler.run(tiles, interactive=interactive))
         return [np.concatenate(list(itertools.islice(rows, count))) for count in counts]
-
-    def close(self) -> None:
-        """Finish what waits; later calls are refused."""
-        self._scheduler.close()
 
     def _text(self, rows: int, columns: int) -> str:
         """Return what stands for a picture: each tile under its place, a line for each row, and the whole."""
@@ -165,20 +153,6 @@ class Idefics3Sight(Sight):
             )
 
 
-def _read_tiling(model: StoredModel) -> Tiling:
-    found = find_processor(model.folder)
-    if found is None:
-        raise ManifestError(
-            f"{model.folder}: there is no {PROCESSOR_NAMES[0]}; copy it from where the model comes from"
-        )
-    values, path = found
-    kind = values.get("image_processor_type")
-    if kind is not None and not str(kind).startswith(("Idefics3", "SmolVLM")):
-        raise ManifestError(f"{path}: image_processor_type: {kind} is not that of Idefics3, nor of SmolVLM")
-    # A key that is null is as good as absent.
-    return parse_manifest(Tiling, {key: one for key, one in values.items() if one is not None}, path)
-
-
 def _read_tokens(model: StoredModel) -> int:
     path = model.folder / PROCESSOR_NAMES[1]
     values: Mapping[str, Any] = read_json(path) if path.is_file() else {}
@@ -186,21 +160,6 @@ def _read_tokens(model: StoredModel) -> int:
     if not isinstance(tokens, int) or tokens < 1:
         raise ManifestError(f"{path}: image_seq_len: must be a number of tokens, not {tokens!r}")
     return tokens
-
-
-def _check_tokenizer(model: StoredModel, tokenizer: Tokenizer) -> None:
-    for token in (_IMAGE, _AROUND):
-        if tokenizer.token_id(token) is None:
-            raise ManifestError(
-                f"{model.folder}: tokenizer.json has no {token}: it is not Idefics3's, nor SmolVLM's; copy "
-                "it from where the weights come from"
-            )
-    said = model.config.get("image_token_id")
-    if said not in (None, tokenizer.token_id(_IMAGE)):
-        raise ManifestError(
-            f"{model.folder}: config.json says that {said} is {_IMAGE}, and tokenizer.json "
-            f"{tokenizer.token_id(_IMAGE)}: they are not of one model"
-        )
 
 
 def _check_tiles(model: StoredModel, port: Port, edge: int) -> None:

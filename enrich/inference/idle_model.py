@@ -64,6 +64,7 @@ class IdleModel(Model):
 
     @property
     def is_loaded(self) -> bool:
+        """Whether it is in memory."""
         return self._state[2] is not None
 
     @property
@@ -73,6 +74,7 @@ class IdleModel(Model):
 
     @property
     def size_px(self) -> int | None:
+        """The longest edge that it makes use of, as far as is known."""
         return self._size_px
 
     @property

@@ -16,7 +16,7 @@ from enrich.inference.stored import StoredModel
 from enrich.inference.text import Tokenizer
 from enrich.types import Rendition, Turn
 
-__all__ = ["JointPrompt", "JointPrompts", "image_token_id"]
+__all__ = ["JointPrompt", "JointPrompts"]
 
 #: A model that does not say how much it can read is not asked for more than this.
 _POSITIONS = 32_768
@@ -69,7 +69,7 @@ class JointPrompts:
     ) -> None:
         self._model, self._sight, self._tokenizer, self._template = model, sight, tokenizer, template
         #: What stands for a row of a picture's features.
-        self.image_token_id = image_token_id(model, sight, tokenizer)
+        self.image_token_id = sight.image_token_id(model, tokenizer)
         self._positions = _read_positions(model.config)
         blank = Rendition(None, None, 0, np.zeros((1, 1, 3), np.uint8), 1, 1, 1, 1)
         self._with_looks(template.render([Turn("user", (blank, "?"))]), [Look({}, "", ())])
@@ -127,23 +127,6 @@ class JointPrompts:
             segment if segment.is_said else Segment(_filled(segment.text, placeholder, texts), False)
             for segment in segments
         ]
-
-
-def image_token_id(model: StoredModel, sight: Sight, tokenizer: Tokenizer) -> int:
-    """Return the token whose embeddings are replaced by features.
-
-    Raises
-    ------
-    ManifestError
-        The tokenizer has none. Not retryable.
-    """
-    found = tokenizer.token_id(sight.image_token)
-    if found is None:
-        raise ManifestError(
-            f"{model.folder}: tokenizer.json has no token {sight.image_token}, which stands for pictures; "
-            "copy it from where the weights come from"
-        )
-    return found
 
 
 def _read_positions(config: Mapping[str, Any]) -> int:

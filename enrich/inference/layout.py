@@ -128,8 +128,8 @@ def _variant(folder: Path, manifest: Manifest) -> dict[str, Path]:
         return {}
     if manifest.variant not in manifest.variants:
         raise ManifestError(
-            f"{folder / MANIFEST_NAME}: variant: {manifest.variant} is none of "
-            f"{', '.join(manifest.variants) or 'none: there are no variants'}"
+            f"{folder / MANIFEST_NAME}: variant: there is no {manifest.variant} among its variants; "
+            f"{'it has ' + ', '.join(manifest.variants) if manifest.variants else 'it has none'}"
         )
     graphs = manifest.variants[manifest.variant].graphs
     found = {part: inside(folder, name, "variants") for part, name in graphs.items()}
@@ -188,6 +188,6 @@ def _first(folder: Path, names: tuple[str, ...]) -> Path | None:
 
 def _missing(folder: Path, needed: str) -> ManifestError:
     return ManifestError(
-        f"{folder}: there is no {needed}; export the model with optimum, or copy the graphs "
-        "there (docs/models.md)"
+        f"{folder}: there is no {needed}; make the graphs with enrich models export, or copy them there "
+        "(docs/models.md)"
     )

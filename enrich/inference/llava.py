@@ -15,19 +15,19 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
-from enrich.errors import ManifestError
 from enrich.inference.batches import BUCKETS
 from enrich.inference.devices import Device
-from enrich.inference.huggingface import PROCESSOR_NAMES, find_processor, input_of
-from enrich.inference.ports import choose_port
+from enrich.inference.huggingface import input_of
+from enrich.inference.ports import choose_port, picture_port
 from enrich.inference.preprocess import Preprocessing
-from enrich.inference.scheduler import Scheduler, Stats
+from enrich.inference.processor import read_processor
+from enrich.inference.scheduler import Scheduler
 from enrich.inference.session import Session, open_session
 from enrich.inference.sight import Look, Sight
 from enrich.inference.stored import StoredModel
 from enrich.inference.text import Tokenizer
 
-__all__ = ["FEATURES", "IMAGE", "PIXELS", "LlavaSight", "buckets_of", "read_processor", "tensors_of"]
+__all__ = ["FEATURES", "IMAGE", "PIXELS", "LlavaSight", "buckets_of", "tensors_of"]
 
 IMAGE = "<image>"
 PIXELS, FEATURES = "pixel_values", "image_features"
@@ -54,7 +54,7 @@ class LlavaSight(Sight):
     ManifestError
         The graph takes pictures of another size.
     InferenceError
-        The graph refused a black picture.
+        The graph refused a grey picture.
 
     None of them is retryable.
     """
@@ -67,7 +67,7 @@ class LlavaSight(Sight):
     ) -> None:
         self._session, self._prepare, self._margin = session, prepare, margin
         self.size_px = _longest(prepare)
-        self._input = choose_port(model, session.inputs, None, [PIXELS], "input").name
+        self._input = picture_port(model, session.inputs, prepare.shape).name
         self._output = choose_port(model, session.outputs, None, [FEATURES], "output").name
         (features,) = self._infer(np.zeros((1, *prepare.shape), np.float32))
         self._text = IMAGE * len(features)
@@ -77,7 +77,7 @@ class LlavaSight(Sight):
     def open(
         cls, model: StoredModel, tokenizer: Tokenizer, device: Device, *, threads: int | None = None
     ) -> Self:
-        """Load the vision graph, look at a black picture, and start the scheduler.
+        """Load the vision graph, look at a grey picture, and start the scheduler.
 
         Raises
         ------
@@ -90,16 +90,6 @@ class LlavaSight(Sight):
         if processor.get("do_pad"):
             margin = tuple(int(share * 255) for share in prepare.mean)
         return cls(model, open_session(model.graphs["vision"], device, threads=threads), prepare, margin)
-
-    @property
-    def provider(self) -> str:
-        """The execution provider in use, as ONNX Runtime names it."""
-        return self._session.provider
-
-    @property
-    def stats(self) -> Stats:
-        """What the scheduler did so far; its items are pictures."""
-        return self._scheduler.stats
 
     def look(self, picture: PIL.Image.Image) -> Look:
         """Prepare a picture of mode RGB; ``pixel_values`` are float32, (3, H, W)."""
@@ -117,29 +107,9 @@ class LlavaSight(Sight):
         """
         return self._scheduler.run([look.inputs[PIXELS] for look in looks], interactive=interactive)
 
-    def close(self) -> None:
-        """Finish what waits; later calls are refused."""
-        self._scheduler.close()
-
     def _infer(self, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         (features,) = self._session.run({self._input: pixels}, [self._output])
         return features.reshape(len(pixels), -1, features.shape[-1]).astype(np.float32, copy=False)
-
-
-def read_processor(model: StoredModel) -> tuple[dict[str, Any], Path]:
-    """Return the description of a model's image processor and the file it stands in.
-
-    Raises
-    ------
-    ManifestError
-        There is none. Not retryable.
-    """
-    found = find_processor(model.folder)
-    if found is None:
-        raise ManifestError(
-            f"{model.folder}: there is no {PROCESSOR_NAMES[0]}; copy it from where the weights come from"
-        )
-    return found
 
 
 def tensors_of(processor: Mapping[str, Any], path: Path) -> Preprocessing:

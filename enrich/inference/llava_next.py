@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 
 from enrich.errors import ManifestError
 from enrich.inference.devices import Device
-from enrich.inference.llava import FEATURES, IMAGE, PIXELS, buckets_of, read_processor, tensors_of
-from enrich.inference.ports import choose_port
+from enrich.inference.llava import FEATURES, IMAGE, PIXELS, buckets_of, tensors_of
+from enrich.inference.ports import choose_port, picture_port
 from enrich.inference.preprocess import Preprocessing
-from enrich.inference.scheduler import Scheduler, Stats
+from enrich.inference.processor import read_processor
+from enrich.inference.scheduler import Scheduler
 from enrich.inference.session import Session, open_session
 from enrich.inference.sight import Look, Sight
 from enrich.inference.stored import StoredModel
@@ -116,9 +117,9 @@ class LlavaNextSight(Sight):
     Raises
     ------
     ManifestError
-        The graph lacks an output, or its rows are no square.
+        The graph takes tiles of another size, lacks an output, or gives rows that are no square.
     InferenceError
-        The graph refused a black tile.
+        The graph refused a grey tile.
 
     None of them is retryable.
     """
@@ -135,7 +136,7 @@ class LlavaNextSight(Sight):
         size_px: int,
     ) -> None:
         self._session, self._prepare, self._layout, self.size_px = session, prepare, layout, size_px
-        self._input = choose_port(model, session.inputs, None, [PIXELS], "input").name
+        self._input = picture_port(model, session.inputs, prepare.shape).name
         self._output = choose_port(model, session.outputs, FEATURES, [], "output").name
         newline = choose_port(model, session.outputs, _NEWLINE, [], "output").name
         blank = np.zeros((1, *prepare.shape), np.float32)
@@ -153,7 +154,7 @@ class LlavaNextSight(Sight):
     def open(
         cls, model: StoredModel, tokenizer: Tokenizer, device: Device, *, threads: int | None = None
     ) -> Self:
-        """Load the vision graph, look at a black tile, and start the scheduler.
+        """Load the vision graph, look at a grey tile, and start the scheduler.
 
         Raises
         ------
@@ -172,16 +173,6 @@ class LlavaNextSight(Sight):
         session = open_session(model.graphs["vision"], device, threads=threads)
         longest = max(max(size) for size in pinpoints)
         return cls(model, session, prepare, AnyResolution(pinpoints, edge, prepare.resample), longest)
-
-    @property
-    def provider(self) -> str:
-        """The execution provider in use, as ONNX Runtime names it."""
-        return self._session.provider
-
-    @property
-    def stats(self) -> Stats:
-        """What the scheduler did so far; its items are tiles."""
-        return self._scheduler.stats
 
     def look(self, picture: PIL.Image.Image) -> Look:
         """Cut a picture of mode RGB; ``pixel_values`` are float32, (N, 3, H, W), the whole picture first."""
@@ -209,10 +200,6 @@ class LlavaNextSight(Sight):
             seen.append(np.concatenate([rows[start], self._laid_out(rows[start + 1 : end], look.grid)]))
             start = end
         return seen
-
-    def close(self) -> None:
-        """Finish what waits; later calls are refused."""
-        self._scheduler.close()
 
     def _laid_out(self, tiles: Sequence[NDArray[np.float32]], grid: tuple[int, ...]) -> NDArray[np.float32]:
         rows, columns = grid[:2]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import string
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -13,6 +12,7 @@ import pydantic
 from enrich.errors import ManifestError
 from enrich.inference.families import FAMILIES
 from enrich.inference.preprocess import Colour, Layout, Preprocessing
+from enrich.inference.templates import AnswerTemplate, CaptionTemplate, LabelTemplate
 
 __all__ = [
     "MANIFEST_NAME",
@@ -72,33 +72,6 @@ def _family(value: str) -> str:
     if value not in FAMILIES:
         raise ValueError(f"unknown family; known: {', '.join(FAMILIES)}")
     return value
-
-
-def _template(text: str, *names: str, needed: str | None = None) -> str:
-    """Check that str.format can fill ``text`` from ``names`` alone."""
-    allowed = ", ".join(f"{{{name}}}" for name in names)
-    try:
-        fields = [part[1:] for part in string.Formatter().parse(text) if part[1] is not None]
-    except ValueError as error:
-        raise ValueError(f"{error}; a brace that is no placeholder is written twice") from error
-    # Neither attributes nor formats: only whole values are put in.
-    if any(name not in names or form or conversion for name, form, conversion in fields):
-        raise ValueError(f"may hold {allowed} and no other placeholder")
-    if needed is not None and [name for name, _, _ in fields].count(needed) != 1:
-        raise ValueError(f"must hold {{{needed}}} once")
-    return text
-
-
-def _caption(text: str) -> str:
-    return _template(text, "language", "length")
-
-
-def _answer(text: str) -> str:
-    return _template(text, "question", "language", needed="question")
-
-
-def _label(text: str) -> str:
-    return _template(text, "", needed="")
 
 
 class _Part(pydantic.BaseModel):
@@ -215,7 +188,6 @@ class Domain(_Part):
 
 
 _Length = Literal["short", "normal", "long", "alt_text"]
-_CaptionTemplate = Annotated[str, pydantic.AfterValidator(_caption)]
 # BCP 47, as far as its shape goes: "en", "pt-BR", "zh-Hans".
 _Language = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
 
@@ -223,8 +195,8 @@ _Language = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{
 class Prompts(_Part):
     """What the model is told when it shall write; filled by ``str.format``."""
 
-    caption: _CaptionTemplate | dict[_Length, _CaptionTemplate] | None = None
-    answer: Annotated[str, pydantic.AfterValidator(_answer)] | None = None
+    caption: CaptionTemplate | dict[_Length, CaptionTemplate] | None = None
+    answer: AnswerTemplate | None = None
 
 
 class ZeroShot(_Part):
@@ -233,7 +205,7 @@ class ZeroShot(_Part):
     scale: _Divisor | None = None
     bias: _Number | None = None
     activation: Literal["softmax", "sigmoid"] | None = None
-    template: Annotated[str, pydantic.AfterValidator(_label)] | None = None
+    template: LabelTemplate | None = None
 
 
 class Variant(_Part):
@@ -292,6 +264,9 @@ def read_json(path: Path) -> dict[str, Any]:
         raise ManifestError(f"{path}: cannot be read: {error}") from error
     except json.JSONDecodeError as error:
         raise ManifestError(f"{path}, line {error.lineno}: not JSON: {error.msg}") from error
+    # Python's own limits: digits of a number, and depth.
+    except (ValueError, RecursionError) as error:
+        raise ManifestError(f"{path}: cannot be read: {error}") from error
     if not isinstance(value, dict):
         raise ManifestError(f"{path}: must hold a JSON object")
     return value

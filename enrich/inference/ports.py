@@ -49,8 +49,17 @@ def choose_port(
     raise ManifestError(f"{model.folder}: {key}.name: missing; the graph has {found}")
 
 
-def picture_port(model: StoredModel, inputs: Sequence[Port]) -> Port:
+def picture_port(model: StoredModel, inputs: Sequence[Port], shape: tuple[int, ...] | None = None) -> Port:
     """Return the input that takes pictures, which fits what the preprocessing gives.
+
+    Parameters
+    ----------
+    model : StoredModel
+        Whose graph it is.
+    inputs : sequence of Port
+        The graph's.
+    shape : tuple of int or None
+        What a picture becomes; None: what the model's own preprocessing makes of it.
 
     Raises
     ------
@@ -59,12 +68,11 @@ def picture_port(model: StoredModel, inputs: Sequence[Port]) -> Port:
     """
     name = model.manifest.input.name if model.manifest.input else None
     port = choose_port(model, inputs, name, ["pixel_values"], "input")
-    _check_size(model, port)
+    _check_size(model, port, shape or model.preprocessing.shape)
     return port
 
 
-def _check_size(model: StoredModel, port: Port) -> None:
-    shape = model.preprocessing.shape
+def _check_size(model: StoredModel, port: Port, shape: tuple[int, ...]) -> None:
     wanted = port.shape[1:]
     fits = len(wanted) == len(shape) and all(a in (None, b) for a, b in zip(wanted, shape, strict=True))
     if not fits:

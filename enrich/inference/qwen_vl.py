@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 
 from enrich.errors import InferenceError, ManifestError
 from enrich.inference.devices import Device
-from enrich.inference.huggingface import PROCESSOR_NAMES, find_processor
-from enrich.inference.manifest import parse_manifest
+from enrich.inference.huggingface import PROCESSOR_NAMES
 from enrich.inference.patching import Patching
 from enrich.inference.ports import choose_port
-from enrich.inference.scheduler import Scheduler, Stats
+from enrich.inference.processor import parse_processor
+from enrich.inference.scheduler import Scheduler
 from enrich.inference.session import Session, open_session
 from enrich.inference.sight import Look, Sight
 from enrich.inference.stored import StoredModel
@@ -60,6 +60,7 @@ class QwenSight(Sight):
 
     placeholder = f"{_START}{_IMAGE}{_END}"
     image_token = _IMAGE
+    marks = (_START, _END)
 
     def __init__(self, model: StoredModel, session: Session, patching: Patching, image_id: int) -> None:
         # Of a picture four times as wide as high that edge is what the bounds leave.
@@ -80,21 +81,11 @@ class QwenSight(Sight):
         ExtraMissing, ManifestError, ProviderError, InferenceError
             See ``Session`` and this class; or the tokenizer lacks what stands for a picture. Not retryable.
         """
-        patching = _read_patching(model)
-        image_id = _image_id(model, tokenizer)
+        image_id = cls.image_token_id(model, tokenizer)
+        patching = parse_processor(Patching, model, "Qwen2VL")
         # Each picture's size is a shape of its own.
         session = open_session(model.graphs["vision"], device, threads=threads, keeps_memory=False)
         return cls(model, session, patching, image_id)
-
-    @property
-    def provider(self) -> str:
-        """The execution provider in use, as ONNX Runtime names it."""
-        return self._session.provider
-
-    @property
-    def stats(self) -> Stats:
-        """What the scheduler did so far."""
-        return self._scheduler.stats
 
     def look(self, picture: PIL.Image.Image) -> Look:
         """Cut a picture of mode RGB into patches.
@@ -140,10 +131,6 @@ class QwenSight(Sight):
         positions[:, done:] = reached + np.arange(len(ids) - done)
         return positions, reached - done
 
-    def close(self) -> None:
-        """Finish what waits; later calls are refused."""
-        self._scheduler.close()
-
     def _infer(self, looks: NDArray[np.object_]) -> NDArray[np.object_]:
         features = np.empty(len(looks), np.object_)
         for index, look in enumerate(looks):
@@ -171,33 +158,3 @@ class QwenSight(Sight):
                     f"({found}): it is not of one model with {PROCESSOR_NAMES[0]}, or was exported for one "
                     f"size of pictures; `enrich models export` makes one for all sizes"
                 )
-
-
-def _read_patching(model: StoredModel) -> Patching:
-    found = find_processor(model.folder)
-    if found is None:
-        raise ManifestError(
-            f"{model.folder}: there is no {PROCESSOR_NAMES[0]}; copy it from where the model comes from"
-        )
-    values, path = found
-    kind = values.get("image_processor_type")
-    if kind is not None and not str(kind).startswith("Qwen2VL"):
-        raise ManifestError(f"{path}: image_processor_type: {kind} is not that of Qwen2-VL")
-    # A key that is null is as good as absent.
-    return parse_manifest(Patching, {key: one for key, one in values.items() if one is not None}, path)
-
-
-def _image_id(model: StoredModel, tokenizer: Tokenizer) -> int:
-    missing = [token for token in (_IMAGE, _START, _END) if tokenizer.token_id(token) is None]
-    image_id = tokenizer.token_id(_IMAGE)
-    if missing or image_id is None:
-        raise ManifestError(
-            f"{model.folder}: tokenizer.json has no {', '.join(missing)}: it is not that of a Qwen2-VL model"
-        )
-    said = model.config.get("image_token_id")
-    if said not in (None, image_id):
-        raise ManifestError(
-            f"{model.folder}: config.json says that {said} is {_IMAGE}, and tokenizer.json {image_id}: they "
-            "are not of one model"
-        )
-    return image_id

@@ -11,9 +11,12 @@ import numpy as np
 import PIL.Image
 from numpy.typing import NDArray
 
+from enrich.errors import ManifestError
+
 if TYPE_CHECKING:
     from enrich.inference.devices import Device
-    from enrich.inference.scheduler import Stats
+    from enrich.inference.scheduler import Scheduler, Stats
+    from enrich.inference.session import Session
     from enrich.inference.stored import StoredModel
     from enrich.inference.text import Tokenizer
 
@@ -46,8 +49,13 @@ class Sight(abc.ABC):
     placeholder: str
     #: The token whose embeddings are replaced by the picture's features.
     image_token: str
+    #: What else the text must be able to say around a picture.
+    marks: tuple[str, ...] = ()
     #: The longest edge of a picture that it makes use of, px.
     size_px: int
+    #: The graph ``vision``, and what merges all callers' pictures for it.
+    _session: Session
+    _scheduler: Scheduler
 
     @classmethod
     @abc.abstractmethod
@@ -62,15 +70,41 @@ class Sight(abc.ABC):
             It cannot be loaded, or the files are not of one model. Not retryable.
         """
 
-    @property
-    @abc.abstractmethod
-    def provider(self) -> str:
-        """The execution provider in use, as ONNX Runtime names it."""
+    @classmethod
+    def image_token_id(cls, model: StoredModel, tokenizer: Tokenizer) -> int:
+        """Return the id of ``image_token``.
+
+        Raises
+        ------
+        ManifestError
+            The tokenizer is not that of such a model, or not of this one. Not retryable.
+        """
+        missing = [token for token in (cls.image_token, *cls.marks) if tokenizer.token_id(token) is None]
+        found = tokenizer.token_id(cls.image_token)
+        if missing or found is None:
+            raise ManifestError(
+                f"{model.folder}: tokenizer.json has no {', '.join(missing)}, which stands for pictures; "
+                "copy it from where the weights come from"
+            )
+        # transformers 4 has the other name for LLaVA's.
+        for key in ("image_token_id", "image_token_index"):
+            said = model.config.get(key)
+            if said not in (None, found):
+                raise ManifestError(
+                    f"{model.folder}: config.json: {key}: is {said}, and {cls.image_token} of tokenizer.json "
+                    f"is {found}: they are not of one model"
+                )
+        return found
 
     @property
-    @abc.abstractmethod
+    def provider(self) -> str:
+        """The execution provider in use, as ONNX Runtime names it."""
+        return self._session.provider
+
+    @property
     def stats(self) -> Stats:
-        """What the scheduler did so far."""
+        """What the scheduler did so far; its items are pictures, or tiles of such."""
+        return self._scheduler.stats
 
     @abc.abstractmethod
     def look(self, picture: PIL.Image.Image) -> Look:
@@ -105,6 +139,6 @@ class Sight(abc.ABC):
         """
         return np.arange(len(ids)), 0
 
-    @abc.abstractmethod
     def close(self) -> None:
         """Finish what waits; later calls are refused."""
+        self._scheduler.close()

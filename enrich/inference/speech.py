@@ -107,13 +107,17 @@ def _speech(
         "eos_token_id": all(isinstance(token, int) for token in tokens),
         "the decoder's positions": positions is None or isinstance(positions, int),
         "length_penalty": length_penalty is None or isinstance(length_penalty, int | float),
-        f"num_beams, which may be up to {ROWS_MAX},": isinstance(beams, int) and 1 <= beams <= ROWS_MAX,
     }
     for name, is_right in checks.items():
         if not is_right:
             raise ManifestError(
                 f"{model.folder}: {name}: must be a number in {_GENERATION_NAME} and config.json"
             )
+    if not isinstance(beams, int) or not 1 <= beams <= ROWS_MAX:
+        raise ManifestError(
+            f"{model.folder}: num_beams: must be a number from 1 to {ROWS_MAX} in {_GENERATION_NAME} and "
+            "config.json"
+        )
     ending = Ending(
         tokens,
         1.0 if length_penalty is None else float(length_penalty),

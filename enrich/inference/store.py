@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from enrich.errors import EnrichError, ManifestError, ModelMissing, UsageError
+from enrich.errors import EnrichError, ExtraMissing, ManifestError, ModelMissing, UsageError
 from enrich.inference.devices import Device
 from enrich.inference.external_data import external_files
 from enrich.inference.families import open_model, try_out
@@ -128,6 +128,8 @@ class ModelStore:
         ------
         UsageError, ModelMissing
             As ``get`` does. Not retryable.
+        ExtraMissing
+            ONNX Runtime is not installed. Not retryable.
         """
         try:
             model = self.get(name)
@@ -137,6 +139,8 @@ class ModelStore:
         try:
             with contextlib.closing(open_model(model, Device("cpu"))) as opened:
                 try_out(opened)
+        except ExtraMissing:  # it says nothing of the model
+            raise
         except EnrichError as error:
             problems.append(str(error))
         return tuple(problems)

@@ -20,7 +20,7 @@ from enrich.inference.generator import Generator
 from enrich.inference.instructions import TALK_TOKENS, Instructions
 from enrich.inference.joint_cache import rows_fitting
 from enrich.inference.joint_decoder import JointDecoder, Scene
-from enrich.inference.joint_prompt import JointPrompts, image_token_id
+from enrich.inference.joint_prompt import JointPrompts
 from enrich.inference.manifest import read_json
 from enrich.inference.sampling import check_decoding
 from enrich.inference.scheduler import Stats
@@ -29,6 +29,7 @@ from enrich.inference.sights import sight_of
 from enrich.inference.speech import read_ending
 from enrich.inference.stored import StoredModel
 from enrich.inference.text import Tokenizer, load_tokenizer
+from enrich.inference.vocabulary import check_vocabulary
 from enrich.inference.writer import Writer
 from enrich.inference.writing import Request
 from enrich.types import Decoding, Generated, Rendition, Turn
@@ -75,7 +76,7 @@ class VisionLanguage(Writer):
         self._prompting = Instructions(model.name, model.manifest, model.languages, model.hooks)
         self._repetition_penalty = _read_repetition_penalty(model)
         ending = read_ending(model)
-        _check_words(model, decoder, tokenizer, ending.tokens)
+        check_vocabulary(model, tokenizer, decoder.words, ending.tokens, decoder.embed)
         #: Makes conversations to prompts.
         self.prompts = JointPrompts(model, sight, tokenizer, template)
         self._rows_max = rows_fitting(decoder.token_bytes)
@@ -93,11 +94,11 @@ class VisionLanguage(Writer):
         # First what costs nothing to miss.
         tokenizer = load_tokenizer(model.file("tokenizer.json"), model.folder)
         template = read_chat_template(model)
-        sight = sight_of(model).open(model, tokenizer, device, threads=threads)
+        kind = sight_of(model)
+        image = kind.image_token_id(model, tokenizer)
+        sight = kind.open(model, tokenizer, device, threads=threads)
         try:
-            decoder = JointDecoder.open(
-                model, device, image_token_id=image_token_id(model, sight, tokenizer), threads=threads
-            )
+            decoder = JointDecoder.open(model, device, image_token_id=image, threads=threads)
             return cls(model, sight, decoder, tokenizer, template)
         except BaseException:
             # Its scheduler runs already.
@@ -244,21 +245,6 @@ class VisionLanguage(Writer):
 
 def _pictures(turns: Sequence[Turn]) -> list[Rendition]:
     return [one for turn in turns for one in turn.content if not isinstance(one, str)]
-
-
-def _check_words(
-    model: StoredModel, decoder: JointDecoder, tokenizer: Tokenizer, ends: Sequence[int]
-) -> None:
-    if tokenizer.size > decoder.words:
-        raise ManifestError(
-            f"{model.folder}: tokenizer.json has {tokenizer.size} tokens and the decoder {decoder.words}: "
-            "they are not of one model; copy tokenizer.json from where the weights come from"
-        )
-    strange = [token for token in ends if token >= decoder.words]
-    if strange:
-        raise ManifestError(
-            f"{model.folder}: eos_token_id: {strange[0]} is none of the decoder's {decoder.words} tokens"
-        )
 
 
 def _read_repetition_penalty(model: StoredModel) -> float:

@@ -32,10 +32,15 @@ _BY_NAME: Mapping[str, int] = {
     name: number for number, names in enumerate(_MONTHS, 1) for name in names.split()
 }
 
-_EAST = re.compile(r"(?<!\d)(\d{4})\s*[年년](?:\s*(\d{1,2})\s*[月월](?:\s*(\d{1,2})\s*[日日일号號])?)?")
-_ISO = re.compile(r"(?<![\d/.-])(\d{4})([-/.])(\d{1,2})(?:\2(\d{1,2}))?(?![\d/-]|\.\d)")
+_EAST = re.compile(
+    r"(?<!\d)(\d{4})\s*[年년](?![代대])(?:\s*(\d{1,2})\s*[月월](?:\s*(\d{1,2})\s*[日日일号號])?)?"
+)
+_ISO = re.compile(
+    r"(?<![\d/.-])(\d{4})(?:([-/.])(\d{1,2})(?:\2(\d{1,2}))?|\.\s(\d{1,2})\.\s(\d{1,2}))(?![\d/-]|\.\d)"
+)
 _NUMBERS = re.compile(r"(?<![\d/.-])(\d{1,2})([-/.])\s?(\d{1,2})\2\s?(\d{4})(?![\d/-]|\.\d)")
-_YEAR = re.compile(r"(?<![\d/.,-])([12]\d{3})(?![\d/,-]|\.\d)")
+# A decade is no year.
+_YEAR = re.compile(r"(?<![\d/.,-])([12]\d{3})(?![\d/,-]|\.\d|'?s\b|’s\b|er\b|年代|년대)")
 
 
 def read_date(reply: str, language: str | None) -> str | None:
@@ -49,17 +54,15 @@ def read_date(reply: str, language: str | None) -> str | None:
     found: set[str | None] = set()
     for pattern, read in (
         (_EAST, _from_east),
-        (_ISO, lambda match: _iso(match[1], match[3], match[4])),
+        (_ISO, lambda match: _iso(match[1], match[3] or match[5], match[4] or match[6])),
         (_NUMBERS, functools.partial(_from_numbers, day_first=day_first)),
         (_day_month(), lambda match: _iso(match[3], str(_BY_NAME[match[2]]), match[1])),
         (_month_day(), lambda match: _iso(match[3], str(_BY_NAME[match[1]]), match[2])),
         (_YEAR, lambda match: _iso(match[1], None, None)),
     ):
-        matches = list(pattern.finditer(text))
-        found |= {read(match) for match in matches}
+        found |= {read(match) for match in pattern.finditer(text)}
         # What was read is gone: a year is found again in no date.
-        for match in reversed(matches):
-            text = f"{text[: match.start()]} {text[match.end() :]}"
+        text = pattern.sub(" ", text)
     return found.pop() if len(found) == 1 else None
 
 

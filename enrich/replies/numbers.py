@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 
 from enrich.replies.words import listed, plain
 
-__all__ = ["read_number"]
+__all__ = ["NUMBER_MAX", "read_number"]
 
 #: A double holds no larger whole number exactly.
-_MAX = 2**53
+NUMBER_MAX = 2**53
 
 #: These write 1.234,5 where others write 1,234.5.
 _COMMA_LANGUAGES = {"de", "es", "fr"}
@@ -28,7 +28,7 @@ _HAN_DIGITS = {
 # Behind a numeral they count things; without one 一 may be part of any word.
 _HAN_COUNTERS = "人个個只隻匹つ名本枚台条條张張位件頭头羽朵颗顆把辆輛棵座块塊杯冊册回次歳岁色种種"
 _HAN = re.compile(
-    f"(?<![第{''.join(_HAN_DIGITS)}十百千])([{''.join(_HAN_DIGITS)}十百千]+)(?=[{_HAN_COUNTERS}]|[\\W]|$)"
+    f"(?<![第期周週{''.join(_HAN_DIGITS)}十百千])([{''.join(_HAN_DIGITS)}十百千]+)(?=[{_HAN_COUNTERS}]|[\\W]|$)"
 )
 _KOREAN_COUNTERS = "명|개|마리|대|사람|분|살|권|장|병|송이|그루|채|가지|색"
 _NOTHING = frozenset(
@@ -37,12 +37,33 @@ _NOTHING = frozenset(
         "nichts ninguno ninguna ningun nada nadie なし ない ありません いません 없음 없습니다 없어요 없다"
     )
 ) | {"no one"}
-# Not read: three million is not three.
-_LARGER = re.compile(
+# Not read: three million is not three, nor "ein paar" one, and 3D is no number at all.
+_OTHER = re.compile(
     r"\b(?:thousands?|millions?|billions?|dozens?|hundreds|half|tausend|millionen|dutzend|halb|mille|milliers?|"
-    r"douzaines?|demi|mil|miles|millon|millones|docenas?|medi[oa])\b|[\d一-鿿]\s*[万萬亿億]|[\d가-힣]\s*[만억천]\b"
-    r"|\d\s*[千百백k]\b"
+    r"douzaines?|demi|mil|miles|millon|millones|docenas?|medi[oa]|cientos|drittel|viertel|"
+    r"(?:deux|trois|quatre|cinq|six|sept|huit|neuf)[\s-]cents?|(?:an?|one|two|three)[\s-](?:third|quarter)s?|"
+    r"(?:un|deux)\stiers|(?:un|dos|tres)\s(?:tercio|cuarto)s?)\b"
+    r"|\b(?:an?|one|une?|eine?|una?)\s(?:couple|pair|handful|few|paar|handvoll|reihe|paire|poignee|par|punado|"
+    r"(?:diz|quinz|vingt|trent|quarant|cinquant|soixant|cent)aine|decena|quincena|veintena|centenar)s?\b"
+    r"|(?:^|\b(?:is|ist|est|es)\s)(?:minus|moins|menos)\b"
+    r"|[\d一-鿿]\s*[万萬亿億]|[\d가-힣]\s*[만억천]\b|\d\s*[千百백kd]\b|分之"
 )
+# Not read where the language is another, or unknown: English "once", and the null of JSON.
+_AMBIGUOUS: Mapping[str, str] = {"once": "es", "null": "de"}
+# That there is nothing of a kind; but "no way to tell" says nothing of how many.
+_NO_SUCH = re.compile(
+    r"^(?:(?:there (?:is|are)|i (?:can )?see) no(?:t any| one|body)?|there (?:isn|aren)['’]t any|"
+    r"no (?:one|body|people|persons?|humans?)|nobody|nothing|es (?:gibt|ist|sind) keine?n?|niemand|"
+    r"keine personen|il n['’]y a (?:pas d[e'’]|aucune?|personne)|aucune personne|no hay|ninguna persona|"
+    r"nadie)\b(?!.*\b(?:way|idea|indication|answer|telling|information(?:en)?|ahnung|angaben?|idee|reponse|moyen|"
+    r"informacion|manera)\b)"
+    r"|(?:没有|沒有|无|無)(?:任何)?人|(?:誰も|人は|人が|一人も)(?:い|写ってい)(?:ない|ません)"
+    r"|(?:아무도|사람[은이도]) (?:없|보이지 않)"
+)
+# That of 5 m² is of no weight, but 10² is not 102.
+_POWER = re.compile("[⁰¹²³⁴-⁹₀-₉]")
+_RAISED = re.compile(rf"\d\s*{_POWER.pattern}")
+_POINT_FIRST = re.compile(r"(?<![\w.,])(?=\.\d)")
 _WORDS = re.compile(r"[^\W\d_]+(?:[-'’][^\W\d_]+)*")
 
 
@@ -51,13 +72,16 @@ def read_number(reply: str, language: str | None) -> int | float | None:
 
     ``language`` tells what points and commas mean; without one they are read as in English.
     """
-    text = plain(reply).strip(" .!。！")
-    if text in _NOTHING:
-        return 0
-    if _LARGER.search(text):
+    if _RAISED.search(reply):
         return None
-    found = [*_in_digits(text, language), *_in_words(text)]
-    if len(found) != 1 or found[0] is None or abs(found[0]) > _MAX:
+    text = _POINT_FIRST.sub("0", plain(_POWER.sub(" ", reply)).strip(" !。！").rstrip(" ."))
+    if text in _NOTHING and _is_in(language, text):
+        return 0
+    if _OTHER.search(text):
+        return None
+    text, nothings = _NO_SUCH.subn(" ", text)
+    found = [*_in_digits(text, language), *_in_words(text, language), *[0] * nothings]
+    if len(found) != 1 or found[0] is None or abs(found[0]) > NUMBER_MAX:
         return None
     return found[0]
 
@@ -67,8 +91,9 @@ def _in_digits(text: str, language: str | None) -> Iterator[int | float | None]:
     for match in _ANY_DIGIT.finditer(text):
         if match.start() < end:
             continue
-        whole = _DIGITS.search(text, max(match.start() - 1, 0))
-        if whole is None or not whole.start() <= match.start() < whole.end():
+        # With its sign, or without one.
+        whole = _DIGITS.match(text, max(match.start() - 1, 0)) or _DIGITS.match(text, match.start())
+        if whole is None:
             end = match.end()
             yield None if _is_in_word(text, match) else int(match[0]) if len(match[0]) < 17 else None
             continue
@@ -100,7 +125,13 @@ def _value(digits: str, language: str | None) -> int | float | None:
     return sign * float(digits) if "." in digits else sign * int(digits)
 
 
-def _in_words(text: str) -> Iterator[int | None]:
+def _is_in(language: str | None, words: str) -> bool:
+    """Whether words may be meant as a number in a language; None: in whatever language this is."""
+    of = _AMBIGUOUS.get(words)
+    return of is None or (language is not None and language.split("-")[0].lower() == of)
+
+
+def _in_words(text: str, language: str | None) -> Iterator[int | None]:
     for match in _HAN.finditer(text):
         yield _han(match[1])
     for match in _korean().finditer(text):
@@ -111,8 +142,9 @@ def _in_words(text: str) -> Iterator[int | None]:
     while index < len(words):
         # The longest run of words first: vingt et un, quatre vingt dix neuf.
         for length in range(min(5, len(words) - index), 0, -1):
-            value = table.get(" ".join(words[index : index + length]))
-            if value is not None:
+            run = " ".join(words[index : index + length])
+            value = table.get(run)
+            if value is not None and _is_in(language, run):
                 yield value
                 index += length
                 break

@@ -8,7 +8,7 @@ __all__ = ["trim_opening"]
 
 # Not what a picture may be besides: that it is a drawing is worth saying.
 _PICTURE = r"(?:image|picture|photo|photograph|scene|snapshot)"
-_SHOWS = r"(?:show|depict|display|feature|capture|portray|present|showcase|illustrate|contain)s?(?: that)?"
+_SHOWS = r"(?:show|depict|display|feature|capture|portray|present|showcase|illustrate|contain)s?(?: that)?:?"
 _MAYBE = r"(?:(?:clearly|vividly|prominently) |(?:appears|seems) to )?"
 _OF = r"(?:of|showing|depicting)"
 _SEEN = r"(?:(?:we|you|one) (?:can )?see|(?:is|are) (?:shown|visible))"

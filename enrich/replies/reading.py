@@ -9,12 +9,12 @@ from enrich.replies.numbers import read_number
 from enrich.replies.words import listed, plain, same_words
 from enrich.types import Question
 
-__all__ = ["read_reply"]
+__all__ = ["choices_of", "read_reply"]
 
 # English, Chinese, French, German, Spanish, Japanese, Korean; as ``plain`` leaves them.
 _YES = frozenset(
     listed("""
-    yes yeah yep true correct right
+    yes yeah yep yup y true correct right
     是 是的 对 对的 有 有的 正确 真
     oui vrai si exact
     ja jawohl doch wahr richtig stimmt
@@ -25,7 +25,7 @@ _YES = frozenset(
 )
 _NO = frozenset(
     listed("""
-    no nope false incorrect
+    no nope nah n false incorrect wrong
     不 不是 不是的 没有 沒有 没 不对 否 错 假 无
     non faux
     nein falsch
@@ -34,12 +34,46 @@ _NO = frozenset(
     아니요 아니오 아뇨 아니 아닙니다 없습니다 없어요 없다 없음 거짓
     """)
 )
-_FIRST = re.compile(r"\s*([^,.;:!、。，；！]+?)\s*(?:[,.;:!、。，；！]|$)")
+_FIRST = re.compile(r"([^,.;:!、。，；！(\n—–]+?)\s*(?:[,.;:!、。，；！(\n—–]|\s-\s|$)")
 _SPACES = re.compile(r"\s+")
+_BLANKS = re.compile(r"[^\S\n]+")
+# "Yes it is", "No the door is open"; but "yes and no", "no idea" and "no one" are neither.
+_AND_ON = re.compile(
+    r"(yes|oui|ja)\s(?!(?:and|or|et|ou|und|oder|but|mais|aber|no|non|nein)\b)"
+    r"|(no|nein)\s(?:it|he|she|they|there|this|that|these|those|the|i|we|not|da|es|er|sie|das|der|die)\b"
+)
+#: What models put around an answer: labels, markup, quotation marks, the letter or number of a choice.
+_LABEL = re.compile(
+    r"(?:the |final )*(?:answer|antwort|reponse|respuesta|答案|回答|答え|답변?)(?: is|은|は|是)?\s*[:：]?\s*"
+)
+_NUMBERED = re.compile(r"(?:\(?\w[.)]|[-•])\s+")
+_FRAME = " \t\r\n\"'`“”‘’«»「」[](){}<>*_"
 
 # As they come out of ``plain``.
 _YES_PLAIN = frozenset(plain(word) for word in _YES)
 _NO_PLAIN = frozenset(plain(word) for word in _NO)
+
+
+#: What can be said to a question of yes or no, by its language; in English to others.
+_EITHER = {
+    "de": ("Ja", "Nein"),
+    "es": ("Sí", "No"),
+    "fr": ("Oui", "Non"),
+    "ja": ("はい", "いいえ"),
+    "ko": ("예", "아니요"),
+    "zh": ("是", "否"),
+}
+
+
+def choices_of(question: Question) -> tuple[str, ...]:
+    """Return all that can be said to a question; empty: too much to be listed.
+
+    A model whose reply cannot be read may be held to them (``Decoding.choices``): what it writes then
+    can be.
+    """
+    if question.type != "boolean":
+        return question.choices
+    return _EITHER.get((question.language or "").split("-")[0].lower(), ("Yes", "No"))
 
 
 def read_reply(reply: str, question: Question) -> str | bool | int | float | None:
@@ -76,7 +110,10 @@ def read_reply(reply: str, question: Question) -> str | bool | int | float | Non
 
 def _boolean(reply: str) -> bool | None:
     # "Yes, there is." says yes; "No idea." says nothing.
-    match = _FIRST.match(plain(reply))
+    text = _bare(reply)
+    if match := _AND_ON.match(text):
+        return match[1] is not None
+    match = _FIRST.match(text)
     word = _SPACES.sub("", match[1]) if match and _is_spaceless(match[1]) else match[1] if match else ""
     if word in _YES_PLAIN:
         return True
@@ -91,5 +128,17 @@ def _is_spaceless(text: str) -> bool:
 
 
 def _choice(reply: str, choices: tuple[str, ...]) -> str | None:
-    words = same_words(reply)
-    return next((choice for choice in choices if same_words(choice) == words), None)
+    if reply in choices:
+        return reply
+    by_words = {same_words(choice): choice for choice in reversed(choices)}
+    return by_words.get(same_words(reply)) or by_words.get(same_words(_bare(reply)))
+
+
+def _bare(reply: str) -> str:
+    """Return a reply folded to lower case, without what stands around it."""
+    text = _BLANKS.sub(" ", plain(reply)).strip(_FRAME)
+    for before in (_LABEL, _NUMBERED):
+        match = before.match(text)
+        if match and match.end() < len(text):
+            text = text[match.end() :]
+    return text.strip(_FRAME)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
+from enrich.replies.numbers import NUMBER_MAX
 from enrich.replies.objects import read_object
 from enrich.replies.reading import read_reply
+from enrich.replies.words import same_words
 from enrich.types import Answer, Question
 
 __all__ = ["budget_together", "read_together", "request_together"]
@@ -56,26 +58,37 @@ def read_together(reply: str, questions: Sequence[Question]) -> dict[str, Answer
     questions : sequence of Question
         What was asked.
     """
-    found = read_object(reply) or {}
-    # Models write keys as they write words.
-    by_name = {key.strip().casefold(): value for key, value in found.items() if isinstance(key, str)}
-    answers = ((one.name, _answer(by_name, one)) for one in questions)
+    # Some leave out the braces.
+    found = read_object(reply) or read_object("{" + reply) or {}
+    # And write keys as they write words.
+    by_words = {same_words(key): value for key, value in found.items()}
+    answers = (
+        (one.name, _answer(found.get(one.name, by_words.get(same_words(one.name))), one)) for one in questions
+    )
     return {name: answer for name, answer in answers if answer is not None}
 
 
-def _answer(by_name: Mapping[str, Any], question: Question) -> Answer | None:
-    value = by_name.get(question.name.casefold())
-    if isinstance(value, list) and len(value) == 1:
-        value = value[0]
-    if value is None or isinstance(value, (list, dict)):
-        return None
-    if isinstance(value, bool) and question.type in ("number", "date"):
+def _answer(value: Any, question: Question) -> Answer | None:
+    """Return an answer of a JSON value; None where it is none of the question's type."""
+    if isinstance(value, list):
+        value = value[0] if len(value) == 1 else _listed(value) if question.type == "string" else None
+    if isinstance(value, bool):
+        value = {True: "true", False: "false"}[value]
+    if isinstance(value, (int, float)) and question.type == "number":
+        # As JSON has it, whatever the question's language makes of points.
+        return Answer(json.dumps(value), value) if abs(value) <= NUMBER_MAX else None
+    if value is None or isinstance(value, dict):
         return None
     text = value.strip() if isinstance(value, str) else json.dumps(value)
-    read = value if isinstance(value, bool) and question.type == "boolean" else read_reply(text, question)
-    if not text or read is None:
+    read = read_reply(text, question)
+    # The form that was asked for has three points in each place.
+    if read is None or not text.strip(" .…"):
         return None
     return Answer(text, read)
+
+
+def _listed(values: list[Any]) -> str | None:
+    return ", ".join(values) if all(isinstance(one, str) for one in values) else None
 
 
 def _kind(question: Question) -> str:

@@ -39,6 +39,5 @@ def same_words(text: str) -> str:
     articles keeps its last.
     """
     words = _NO_WORD.sub(" ", plain(text)).replace("_", " ").split()
-    while len(words) > 1 and words[0] in _ARTICLES:
-        del words[0]
-    return " ".join(words)
+    first = next((place for place, word in enumerate(words) if word not in _ARTICLES), len(words) - 1)
+    return " ".join(words[max(first, 0) :])

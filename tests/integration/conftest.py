@@ -24,7 +24,8 @@ def postgres() -> Iterator[sa.URL]:
     with tempfile.TemporaryDirectory(prefix="enrich-postgres-", ignore_cleanup_errors=True) as folder:
         server = pgserver.get_server(Path(folder))
         url = sa.engine.make_url(server.get_uri()).set(drivername="postgresql+psycopg")
-        _execute(url, "ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()")
+        careless = ("fsync", "full_page_writes", "synchronous_commit")
+        _execute(url, *(f"ALTER SYSTEM SET {name} = off" for name in careless), "SELECT pg_reload_conf()")
         _execute(url, "CREATE DATABASE empty", "CREATE DATABASE ready")
         yield url
         server.cleanup()

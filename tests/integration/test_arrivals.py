@@ -21,6 +21,8 @@ from enrich.catalog.clean import unescape_path
 IS_SOAK = os.environ.get("ENRICH_SOAK") == "1"
 
 SETTLE_SECONDS = 2.0 if IS_SOAK else 1.0
+#: Where no writer pauses.
+QUICK_SECONDS = 0.2
 
 #: Longer than any test: what is found, is found by events, and by the scans that lost events ask for.
 NEVER_SECONDS = 10_000
@@ -39,7 +41,7 @@ def site(place: Workplace) -> Site:
 def site_of(place: Workplace) -> Site:
     (place.folder / "scratch").mkdir()
     place.config["steps"] = {name: {"plugin": "light"} for name in STEPS}
-    root = {"path": "inbox", "settle_seconds": SETTLE_SECONDS, "rescan_seconds": NEVER_SECONDS}
+    root = {"path": "inbox", "settle_seconds": QUICK_SECONDS, "rescan_seconds": NEVER_SECONDS}
     place.config["roots"] = [root]
     if IS_SOAK:
         return Site(place.inbox, place.folder / "scratch", slow_seconds=5, pause_seconds=0.8, folders=2_500)
@@ -77,7 +79,7 @@ def check_each_once(place: Workplace, brought: Brought) -> None:
 
 @pytest.mark.parametrize("mode", ["auto", "poll"])
 def test_every_way_at_once(place: Workplace, site: Site, mode: str) -> None:
-    place.config["roots"][0] |= {"mode": mode}
+    place.config["roots"][0] |= {"mode": mode, "settle_seconds": SETTLE_SECONDS}
     if mode == "poll":
         place.config["roots"][0] |= {"rescan_seconds": POLL_SECONDS}
     with watching(place) as watch:
@@ -92,6 +94,7 @@ def test_every_way_at_once(place: Workplace, site: Site, mode: str) -> None:
 def test_rsync(lite_place: Workplace) -> None:
     """Among all ways too, where it is installed; here, so that it is said where it is not."""
     site = site_of(lite_place)
+    lite_place.config["roots"][0] |= {"settle_seconds": SETTLE_SECONDS}
     with watching(lite_place) as watch:
         brought = arrivals.rsynced(site)
         wait_catalogued(watch, 1)
@@ -137,7 +140,6 @@ def test_symbolic_links(lite_place: Workplace, is_followed: bool) -> None:
 def test_a_writer_slower_than_the_settle_time_is_looked_at_again(lite_place: Workplace) -> None:
     """A pause beyond the settle time is the one thing that looks like an end; what follows mends it."""
     site = site_of(lite_place)
-    lite_place.config["roots"][0] |= {"settle_seconds": 0.2}
     path, content = site.inbox / "paused.png", site.picture(arrivals.LARGE)
     with watching(lite_place) as watch:
         path.write_bytes(content[:1000])

@@ -182,4 +182,7 @@ def test_the_command_deletes_what_was_sent_and_leaves_the_original(place: Workpl
     assert original.exists()
     assert place.column("SELECT uuid FROM uploads") == ["other"]
     (place.folder / "sent" / "other").unlink()
-    assert place.enrich("forget", other).returncode == 0, "it was gone already"
+    done = place.enrich("forget", other)
+    assert done.returncode == 0, "it was gone already"
+    hint = f"not found in {place.folder / 'sent'} (api.uploads_dir; is it the server's?): other"
+    assert hint in done.stdout

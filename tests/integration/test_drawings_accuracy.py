@@ -1,6 +1,6 @@
 """How well the drawings models see and speak: held-out drawings through ``enrich run``, judged by SQL.
 
-``ENRICH_HELD_OUT`` says how many scenes (default 60; the model cards were made with 2,000).
+``ENRICH_HELD_OUT`` says how many scenes (default 24; the model cards were made with 2,000).
 """
 
 import os
@@ -17,7 +17,7 @@ from enrich.drawings.lexicon import LANGUAGES, LENGTHS
 from enrich.drawings.scenes import SHAPES, Scene, draw_scene
 from enrich.drawings.wording import all_tags, caption, read_slots, true_tags
 
-COUNT = int(os.environ.get("ENRICH_HELD_OUT", "60"))
+COUNT = int(os.environ.get("ENRICH_HELD_OUT", "24"))
 #: Training draws no seed from 1,000,000 on.
 HELD_OUT_SEED = 2_000_000
 

@@ -41,7 +41,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     make_key(place, "forms")
     (folder / "picture.jpg").write_bytes(picture(3, "JPEG"))
     (folder / "PICTURE.WEBP").write_bytes(picture(3, "WEBP"))
-    with serving(place) as server:
+    with serving(place, is_forked=False) as server:
         yield server
     place.engine.dispose()
 

@@ -1,6 +1,7 @@
 """OpenAI's dialect, spoken by OpenAI's own client to a server started as a user starts it."""
 
 import json
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -43,11 +44,19 @@ def ask(text: str, *urls: str) -> list[Any]:
 
 
 def test_models_are_listed_and_shown(client: openai.OpenAI) -> None:
-    names = [model.id for model in client.models.list()]
-    assert MODEL in names
-    assert client.models.retrieve(MODEL).id == MODEL
-    with pytest.raises(openai.NotFoundError):
-        client.models.retrieve("no-such-model")
+    listed = {model.id: model for model in client.models.list()}
+    assert [*listed] == sorted(listed)
+    assert MODEL in listed
+    # When it came here, in whole seconds: after it was thought of, and not in the future.
+    assert all(1_700_000_000 < model.created <= time.time() for model in listed.values())
+    assert client.models.retrieve(MODEL) == listed[MODEL]
+
+
+@pytest.mark.parametrize("name", ["no-such-model", "nobody/no-such-model", "runware:150@2"])
+def test_a_model_that_is_not_here_is_not_shown(client: openai.OpenAI, name: str) -> None:
+    with pytest.raises(openai.NotFoundError) as refused:
+        client.models.retrieve(name)
+    assert (refused.value.code, refused.value.param) == ("model_not_found", "model")
 
 
 def test_a_picture_in_the_message_is_described(client: openai.OpenAI) -> None:
@@ -126,10 +135,11 @@ def test_a_bad_key_is_refused(server: Server) -> None:
     assert refused.value.code == "invalid_api_key"
 
 
-def test_an_unknown_model_is_not_found(client: openai.OpenAI) -> None:
+@pytest.mark.parametrize("urls", [[data_uri(picture(3))], [], [data_uri(b"no picture")]])
+def test_an_unknown_model_is_not_found_whatever_it_is_asked(client: openai.OpenAI, urls: list[str]) -> None:
     with pytest.raises(openai.NotFoundError) as refused:
-        client.chat.completions.create(model="gpt-nothing", messages=ask("Hello?", data_uri(picture(3))))
-    assert refused.value.code == "model_not_found"
+        client.chat.completions.create(model="gpt-nothing", messages=ask("Hello?", *urls))
+    assert (refused.value.code, refused.value.param) == ("model_not_found", "model")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +164,10 @@ def test_a_stream_that_cannot_begin_is_refused_as_any_request(client: openai.Ope
         ("messages", []),
         ("messages", "What?"),
         ("messages", [{"role": "user", "content": [{"type": "image_url"}]}]),
+        ("messages", [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]),
+        ("messages", [{"role": "user", "content": {"type": "text", "text": "What?"}}]),
+        ("messages", ask("What?", *["data:image/png;base64,AAAA"] * 17)),
+        ("messages", [ask("?", f"https://example.org/{number}")[0] for number in range(17)]),
         ("messages", [{"role": "robot", "content": "Hello"}]),
         ("messages", [{"role": "assistant", "content": "Hello"}]),
         ("max_tokens", 0),
@@ -171,6 +185,7 @@ def test_a_wrong_field_is_named(server: Server, key: str, field: str, value: Any
     error = answer.json()["error"]
     assert error["type"] == "invalid_request_error"
     assert error["param"].startswith(field)
+    assert ".str" not in error["param"]
 
 
 def test_what_is_secret_is_in_no_log(server: Server, key: str, host: Host, client: openai.OpenAI) -> None:

@@ -57,6 +57,30 @@ def test_an_asset_can_be_asked_about_by_its_uuid(server: Server, keys: dict[str,
     assert server.post("/api/v1/generate_content", keys["two"], json=body).json()["code"] == 1005
 
 
+def test_an_asset_is_the_same_by_its_id_and_by_its_uuid(server: Server, keys: dict[str, str]) -> None:
+    sent = send(server, keys["one"], 15)
+    for path in ("", "/thumbnail"):
+        by_id, by_uuid = (
+            server.get(f"/assets/{name}{path}", keys["one"]) for name in (sent["id"], sent["uuid"])
+        )
+        assert (by_id.status_code, by_id.content) == (200, by_uuid.content)
+        assert server.get(f"/assets/{sent['uuid']}{path}", keys["two"]).status_code == 404
+
+
+@pytest.mark.parametrize(
+    ("path", "methods"), [("/healthz", "GET, HEAD"), ("/assets", "GET, HEAD, POST"), ("/v1/tasks", "POST")]
+)
+def test_what_may_be_got_may_be_headed_and_other_methods_are_named(
+    server: Server, keys: dict[str, str], path: str, methods: str
+) -> None:
+    head, got = server.ask("HEAD", path, keys["one"]), server.get(path, keys["one"])
+    assert (head.status_code, head.content) == (got.status_code, b"")
+    assert head.headers["Content-Length"] == got.headers["Content-Length"]
+    refused = server.ask("OPTIONS", path, keys["one"])
+    assert (refused.status_code, refused.headers["Allow"]) == (405, methods)
+    assert f"HEAD {path} {got.status_code}" in server.said
+
+
 def test_one_key_never_reads_what_another_sent(server: Server, keys: dict[str, str]) -> None:
     sent = send(server, keys["one"], 13)
     for path in (f"/assets/{sent['id']}", f"/assets/{sent['uuid']}", f"/assets/{sent['id']}/thumbnail"):

@@ -95,6 +95,8 @@ def test_a_name_is_one_tasks_however_it_is_written(held: Workplace) -> None:
         said = run(server, first, again, other)
         assert [item["taskUUID"] for item in said["data"]] == [first["taskUUID"], again["taskUUID"]]
         assert len({item["text"] for item in said["data"]}) == 1
+        asked = {"taskType": "getResponse", "taskUUID": again["taskUUID"]}
+        assert run(server, asked)["data"][0]["taskUUID"] == again["taskUUID"]
         assert [error["code"] for error in said["errors"]] == ["duplicateTaskUUID"]
         assert held.rows("SELECT attempts FROM api_tasks") == [{"attempts": 1}]
         assert held.column("SELECT count(*) FROM usage") == [1]

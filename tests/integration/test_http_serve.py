@@ -54,7 +54,7 @@ DESCRIBE = "/api/v1/generate_content"
 
 
 def test_folders_are_looked_after_beside_http(lite_place: Workplace) -> None:
-    with serving(lite_place) as server:
+    with serving(lite_place, is_forked=False) as server:
         lite_place.draw("new.png")
         _wait(lambda: lite_place.column("SELECT count(*) FROM asset_tags") == [1])
         assert server.post(DESCRIBE, json={"image": data_uri(picture(3))}).status_code == 200
@@ -70,6 +70,16 @@ def test_without_watching_folders_are_left_alone(lite_place: Workplace) -> None:
         assert lite_place.column("SELECT count(*) FROM files") == [0]
         code, _ = server.stop(signal.SIGINT)
         assert code == 0
+
+
+def test_who_wants_http_alone_needs_neither_roots_nor_steps(lite_place: Workplace) -> None:
+    lite_place.config["steps"] = {}
+    for command in (("run",), ("serve", "--port", "0")):
+        ran = lite_place.enrich(*command)
+        assert (ran.returncode, "steps: none is configured" in ran.stderr) == (2, True), command
+    with serving(lite_place, "--no-watch") as server:
+        assert server.post(DESCRIBE, json={"image": data_uri(picture(3))}).status_code == 200
+        assert server.post("/assets", json={"image": data_uri(picture(3))}).status_code == 201
 
 
 def test_a_taken_port_is_said(lite_place: Workplace) -> None:

@@ -29,7 +29,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     place = Workplace(folder, f"sqlite:///{folder / 'catalog.db'}")
     place.config["api"] = {"rate_limit": PLENTY, "allow_hosts": ["127.0.0.1"]}
     make_key(place, "tests")
-    with serving(place) as server:
+    with serving(place, is_forked=False) as server:
         yield server
     place.engine.dispose()
 

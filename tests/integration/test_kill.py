@@ -5,8 +5,9 @@ import signal
 import time
 from collections import Counter
 
+import forks
 import pytest
-from workplace import LOUD, Workplace, stop, wait_until
+from workplace import LOUD, Workplace
 
 ASSETS = 300
 STEPS = ("first", "second")
@@ -35,10 +36,10 @@ def test_killed_at_random_moments(loud: Workplace, database: str) -> None:
     kills = {"sqlite": 10, "postgresql": 2}[database]
     for _ in range(kills):
         goal = len(loud.said()) + chance.randrange(1, 45)
-        with loud.enriching("run") as process:
-            wait_until(lambda goal=goal: len(loud.said()) >= goal, process)
+        with forks.shared().running(loud, "run") as attempt:
+            attempt.wait_until(lambda goal=goal: len(loud.said()) >= goal)
             time.sleep(chance.uniform(0, 0.05))
-            assert stop(process, signal.SIGKILL)[0] == -signal.SIGKILL
+            assert attempt.stop(signal.SIGKILL) == -signal.SIGKILL, attempt.said
     assert loud.states("jobs") != {"done": ASSETS * len(STEPS)}, "it was killed before its end"
     assert loud.column("SELECT count(*) FROM runs WHERE ended_at IS NULL") == [kills]
 
@@ -49,11 +50,11 @@ def test_killed_at_random_moments(loud: Workplace, database: str) -> None:
 
 
 def test_two_at_once_do_no_job_twice(loud: Workplace) -> None:
-    with loud.enriching("run") as one, loud.enriching("run") as two:
-        for process in (one, two):
-            _, errors = process.communicate(timeout=100)
-            assert process.returncode == 0, errors
-            assert "trying again" not in errors, "they wait for each other, and never in circles"
+    server = forks.shared()
+    with server.running(loud, "run") as one, server.running(loud, "run") as two:
+        for attempt in (one, two):
+            assert attempt.wait(100) == 0, attempt.said
+            assert "trying again" not in attempt.said, "they wait for each other, and never in circles"
     assert set(Counter(loud.said()).values()) == {1}, "no rendition was described twice"
     check_all_done_once(loud)
     assert loud.column("SELECT DISTINCT attempts FROM jobs") == [1]

@@ -28,6 +28,8 @@ from enrich.errors import (
 from enrich.exporters.recipes import RECIPES
 from enrich.hub.environments import PACKAGES, environments_folder, python_of
 from enrich.hub.export import Export, export, origin_of
+from enrich.hub.pull import pull
+from enrich.hub.target import parse_target
 from enrich.inference import ModelStore
 from enrich.inference.devices import Device
 from enrich.inference.families import FAMILIES, open_model
@@ -276,6 +278,32 @@ def test_a_folder_a_name_and_a_repository_are_told_apart(tmp_path: Path) -> None
         origin_of("./nowhere")
     with pytest.raises(ModelMissing, match="hf:owner/name"):
         origin_of("nothing-of-that-name")
+    with pytest.raises(UsageError, match="fastestdet is published as ONNX; run: enrich models pull fastest"):
+        origin_of("fastestdet")
+    with pytest.raises(UsageError, match='"" cannot be a model'):
+        origin_of(str(tmp_path), "")
+
+
+def test_what_the_list_knows_of_a_model_goes_into_its_manifest(
+    weights: Path,
+    tmp_path: Path,
+    pretending: Callable[..., Callable[..., Path]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with hub_server.serving() as hub:
+        hub.point(monkeypatch)
+        files = {path.name: path.read_bytes() for path in weights.iterdir()}
+        hub.repositories["Qwen/Qwen2.5-VL-3B-Instruct"] = Repository(files)
+        export(origin_of("runware:152@1"), tmp_path / "store", find_python=pretending(GOOD))
+        hub.asked.clear()
+
+        model = ModelStore(tmp_path / "store").get("qwen2.5-vl-3b")
+        assert {"en", "fr", "ko"} < set(model.languages)
+        # It is here, and there is nothing to pull: nobody is asked.
+        assert not pull(parse_target("qwen2.5-vl-3b"), tmp_path / "store", device="cuda").is_new
+        with pytest.raises(ModelMissing, match=r"it is here, .*: enrich models quantise qwen2\.5-vl-3b"):
+            pull(parse_target("qwen2.5-vl-3b"), tmp_path / "store", variant="q4")
+        assert hub.asked == []
 
 
 def test_what_is_exported_is_what_the_families_run() -> None:

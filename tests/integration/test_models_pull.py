@@ -17,7 +17,7 @@ import hub_server
 import pytest
 import sqlalchemy as sa
 import tiny_graphs
-from faults import Attempt, ForkServer, forking
+from forks import Attempt, ForkServer, shared
 from hub_server import Hub, Repository
 from onnx import TensorProto, helper
 from workplace import Workplace
@@ -26,8 +26,6 @@ NAME = "someone/colours"
 TARGET = f"hf:{NAME}"
 WEIGHTS = "onnx/model.onnx_data"
 WEIGHTS_BYTES = 1_000_000
-#: The client writes so much at a time; its own 10 MB would need larger files here.
-CHUNK = {"huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE": hub_server.BLOCK}
 
 NAMESPACES = ("unshare", "--user", "--map-root-user", "--mount")
 DISK_BYTES = 2_000_000
@@ -86,9 +84,8 @@ TAKEN = {"config.json", "preprocessor_config.json", "onnx/model.onnx", WEIGHTS}
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ForkServer]:
-    with forking() as server:
-        yield server
+def server() -> ForkServer:
+    return shared()
 
 
 @pytest.fixture
@@ -109,9 +106,7 @@ class User:
         self.environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(folder / "hf")}
 
     def starts(self, *arguments: str, **environment: str) -> Attempt:
-        return self._server.start(
-            self.place, *arguments, constants=CHUNK, environment=self.environment | environment
-        )
+        return self._server.start(self.place, *arguments, environment=self.environment | environment)
 
     def says(self, *arguments: str, code: int = 0, **environment: str) -> str:
         """Run a command to its end, and return what it said."""
@@ -412,9 +407,16 @@ def test_a_repository_without_onnx_files_names_the_command_that_makes_them(user:
     hub.repositories[NAME] = Repository(kept)
     hub.repositories["nateraw/vit-age-classifier"] = Repository(kept)
 
-    assert f"{TARGET} has no ONNX files; run: enrich models export {TARGET}" in user.pulls(code=3)
-    said = user.pulls("runware:153@1", code=3)
+    said = user.pulls("hf:nateraw/vit-age-classifier", code=3)
     assert "run: enrich models export vit-age-classifier" in said
+    assert f"{TARGET} has no ONNX files; run: enrich models export {TARGET}" in user.pulls(code=3)
+    hub.asked.clear()
+    said = user.pulls("runware:153@1", code=3)
+    assert "run: enrich models export vit-age-classifier (or, if a repository has such files: enrich" in said
+    assert "run: enrich models export vit-age-classifier --as ages" in user.pulls(
+        "runware:153@1", "--as", "ages", code=3
+    )
+    assert hub.asked == [], "the list knows"
     user.check_nothing()
 
 
@@ -425,6 +427,24 @@ def test_what_no_family_runs_is_refused_before_its_weights_are_asked_for(user: U
     assert "architectures: OracleModel is none of" in user.pulls(code=1)
     assert hub.sent(".onnx") == []
     user.check_nothing()
+    assert user.staged() == []
+
+
+@pytest.mark.parametrize(
+    ("config", "message"),
+    [
+        (b"{", f"{TARGET}/config.json, line 1: not JSON"),
+        (b'{"a": ' + b"[" * 200_000 + b"]" * 200_000 + b"}", f"{TARGET}/config.json: cannot be read: "),
+        (b'{"a": ' + b"9" * 5_000 + b"}", f"{TARGET}/config.json: cannot be read: "),
+    ],
+    ids=["broken", "deep", "digits"],
+)
+def test_a_configuration_that_cannot_be_read_is_said_by_the_name_it_has_on_the_hub(
+    user: User, hub: Hub, config: bytes, message: str
+) -> None:
+    hub.repositories[NAME].files["config.json"] = config
+
+    assert message in user.pulls(code=1)
     assert user.staged() == []
 
 
@@ -540,7 +560,7 @@ def test_a_model_of_another_origin_is_not_overwritten(user: User, hub: Hub) -> N
 def test_a_listed_model_comes_under_its_own_name(user: User, hub: Hub) -> None:
     hub.repositories["nateraw/vit-age-classifier"] = Repository(files(), licence=None)
 
-    user.pulls("runware:153@1")
+    user.pulls("hf:nateraw/vit-age-classifier")
     user.check_whole("vit-age-classifier", "nateraw/vit-age-classifier")
     assert user.manifest("vit-age-classifier")["hooks"] == ["enrich_age"]
     assert user.manifest("vit-age-classifier")["licence"] == "none stated"
@@ -549,6 +569,26 @@ def test_a_listed_model_comes_under_its_own_name(user: User, hub: Hub) -> None:
     assert "removed" in user.says("models", "remove", "runware:153@1")
     user.check_nothing()
     assert "run: enrich models list" in user.says("models", "remove", "vit-age-classifier", code=3)
+
+
+def test_all_that_are_named_are_verified_and_one_that_is_missing_is_said(user: User) -> None:
+    user.pulls()
+    assert user.says("models", "verify", "colours", "hf:someone/colours") == (
+        "colours: good\nhf:someone/colours: good\n"
+    )
+    with (user.models / "colours" / WEIGHTS).open("ab") as file:
+        file.write(b"x")
+    rows = json.loads(user.says("models", "verify", "colours", "drawings-age", "--json", code=1))
+    assert [(row["name"], len(row["problems"])) for row in rows] == [("colours", 2), ("drawings-age", 0)]
+    said = user.says("models", "verify", "nothing", "colours", "drawings-age", code=3)
+    assert 'nothing: no model "nothing" in ' in said
+    assert f"{WEIGHTS}: " in said
+    assert said.endswith("drawings-age: good\n")
+
+
+def test_what_came_with_enrich_stays(user: User) -> None:
+    assert "drawings-vlm came with enrich" in user.says("models", "remove", "drawings-vlm", code=2)
+    assert "caption, answer" in user.says("models", "list")
 
 
 # Without a network
@@ -649,9 +689,9 @@ def _main(name: str, folder: Path) -> None:
     disk.mkdir()
     subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", disk], check=True)
     (folder / "place").mkdir()
-    with forking() as server, hub_server.serving() as hub:
+    with hub_server.serving() as hub:
         hub.repositories[NAME] = Repository(files())
-        user = User(server, hub, folder / "place")
+        user = User(shared(), hub, folder / "place")
         user.models = disk / "models"
         user.place.config["models_dir"] = str(user.models)
         globals()[name](user, hub, disk)

@@ -141,6 +141,47 @@ def test_a_threshold_of_ones_own_decides(store: ModelStore, tmp_path: Path, face
     assert store.get("steps").manifest.variant == "q4"
 
 
+def test_what_few_pictures_say_is_said_to_be_little(
+    store: ModelStore, tmp_path: Path, faces: list[Rendition]
+) -> None:
+    told: list[str] = []
+    tiny(tmp_path / "store" / "steps")
+    request = Request("q4", is_forced=True)
+    quantise(store.get("steps"), tmp_path / "store", request, pictures=faces[:1], say=told.append)
+    assert "asking both forms about 1 picture" in told
+    assert any(line.startswith("1 picture says little: 20 or more") for line in told)
+    assert store.get("steps").manifest.variants["q4"].agreement["pictures"] == 1
+    told.clear()
+    quantise(store.get("steps"), tmp_path / "store", request, pictures=faces, say=told.append)
+    assert not any("little" in line for line in told)
+
+
+def test_pictures_that_the_model_refuses_are_not_counted(
+    store: ModelStore, tmp_path: Path, faces: list[Rendition]
+) -> None:
+    noise = np.random.default_rng(8).integers(0, 255, (128, 128, 3), np.uint8)
+    photographs, told = [rendition(noise)] * 2, []
+    with pytest.raises(UsageError, match=r"nothing but 2 pictures to compare .*outside_domain.*: drawings"):
+        quantise(store.get(AGE), tmp_path / "store", Request("q4"), pictures=photographs)
+    assert not (tmp_path / "store" / AGE).exists()
+
+    mixed = [*photographs, *faces[:3]]
+    done = quantise(
+        store.get(AGE),
+        tmp_path / "store",
+        Request("int8"),
+        pictures=mixed,
+        calibration=mixed,
+        say=told.append,
+    )
+    assert done.agreement.pictures == 3
+    assert done.note == "model: static int8, ranges of 3 pictures"
+    assert [line.partition(",")[0] for line in told if line.startswith("left out")] == [
+        "left out: 2 pictures to compare the forms with",
+        "left out: 2 pictures to learn ranges from",
+    ]
+
+
 def test_each_form_is_made_from_full_precision(
     store: ModelStore, tmp_path: Path, faces: list[Rendition]
 ) -> None:

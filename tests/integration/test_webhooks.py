@@ -118,19 +118,28 @@ def test_a_run_ends_though_nobody_listens_and_the_next_one_delivers(lite_place: 
     assert len(told(receiver, "annotated")) == 3
 
 
+#: The product waits half a minute for who holds a delivery, and hours for a receiver.
+SOON = {
+    "enrich.outbound.courier.LEASE_SECONDS": 5,
+    "enrich.outbound.courier.LONGEST_SECONDS": 2,
+    "enrich.outbound.courier.SHORTEST_SECONDS": 1,
+    "enrich.outbound.pauses.LONGEST_SECONDS": 2,
+}
+
+
 def test_a_daemon_is_killed_and_the_receiver_is_down_for_a_while_and_none_is_missing(
     lite_place: Workplace,
 ) -> None:
     port = free_port()
     subscribe(lite_place, port)
     lite_place.config["roots"] = [{"path": "inbox", "settle_seconds": 0.05}]
-    with watching(lite_place, environment=SECRET) as daemon:
+    with watching(lite_place, environment=SECRET, constants=SOON) as daemon:
         lite_place.draw_many(40)
         daemon.wait_for("SELECT count(*) FROM webhooks WHERE attempts > 0 OR state = 'pending'", 40)
         daemon.wait_until(lambda: bool(lite_place.column("SELECT id FROM deliveries WHERE attempts > 0")))
         daemon.stop(signal.SIGKILL)
     receiver = Receiver(status="503 Later")
-    with site(receiver, port=port), watching(lite_place, environment=SECRET) as daemon:
+    with site(receiver, port=port), watching(lite_place, environment=SECRET, constants=SOON) as daemon:
         daemon.wait_until(lambda: len(receiver.received) >= 5)
         receiver.status = "200 OK"
         daemon.wait_for("SELECT count(*) FROM webhooks WHERE state = 'delivered'", 40, seconds=100)

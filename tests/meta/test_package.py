@@ -3,6 +3,7 @@
 import ast
 import inspect
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -167,3 +168,31 @@ def test_no_two_errors_are_of_one_kind() -> None:
 def test_the_schemas_head_is_the_migrations_head() -> None:
     (folder,) = enrich.migrations.__path__
     assert alembic.script.ScriptDirectory(folder).get_current_head() == schema.HEAD
+
+
+#: A Python whose environments have pip once they are whole; it says what it was asked.
+STUB = """#!/bin/sh
+echo "$@" >> "{log}"
+case "$*" in
+    "-m pip --version") test -e "{folder}/.venv/whole" ;;
+    "-m venv .venv") touch "{folder}/.venv/whole" ;;
+esac
+"""
+
+
+def test_an_environment_whose_making_was_interrupted_is_made_again(tmp_path: Path) -> None:
+    if shutil.which("make") is None:
+        pytest.skip("make is not installed")
+    for name in ("Makefile", "pyproject.toml", "constraints.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    python, log = tmp_path / ".venv/bin/python", tmp_path / "said.log"
+    python.parent.mkdir(parents=True)
+    python.write_text(STUB.format(log=log, folder=tmp_path))
+    python.chmod(0o755)
+    made = subprocess.run(
+        ["make", ".venv/.run", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert made.returncode == 0, made.stderr
+    *_, asked, mended, installed = log.read_text().splitlines()
+    assert (asked, mended) == ("-m pip --version", "-m venv .venv")
+    assert installed.startswith("-m pip install")

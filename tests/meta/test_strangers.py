@@ -124,7 +124,7 @@ def test_a_loose_file_and_an_installed_package_become_rows(
     write_plugins(folder, light=LIGHT)
     write_config(folder, {"light": {"plugin": "light"}, "shape": {"plugin": "shape", "tolerance": 0.1}})
     environment = {**os.environ, "PYTHONPATH": str(installed)}
-    done = enrich("run", "--json", env={**environment, "ENRICH_TRACE": "1"})
+    done = enrich("run", "--json", env={**environment, "ENRICH_TRACE": "1"}, is_forked=False)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["jobs"] == {"done": 4}
     for call in (
@@ -144,7 +144,7 @@ def test_a_loose_file_and_an_installed_package_become_rows(
     assert {row[1:4] for row in found} == {("enrich_data", "shape", "2")}
     assert json.loads(found[0][4]) == {"tolerance": 0.1}
 
-    listed = json.loads(enrich("plugins", "list", "--json", env=environment).stdout)
+    listed = json.loads(enrich("plugins", "list", "--json", env=environment, is_forked=False).stdout)
     by_name = {plugin["name"]: plugin for plugin in listed["plugins"]}
     shape, light = by_name["shape"], by_name["light"]
     assert (shape["distribution"], shape["version"]) == ("acme-enrich-shape", "1.2.3")

@@ -294,6 +294,28 @@ def test_json_is_made_of_a_question_for_each_property(here: Any) -> None:
             here.service(plain).chat(Chat(turns, json_schema=wrong))
 
 
+@pytest.mark.parametrize(
+    ("max_tokens", "colours", "schema", "texts"),
+    [
+        (6, (RED, BLUE), None, 2),
+        (7, (RED,), {"properties": {name: {"type": "string"} for name in "abc"}}, 3),
+    ],
+)
+def test_the_budget_is_that_of_the_whole_answer(
+    here: Any, max_tokens: int, colours: Any, schema: Any, texts: int
+) -> None:
+    model = Speaker("speaker", lambda prompt: "one two three four five six seven eight")
+    turns = (Turn("user", "What else?", pictures(here, *colours)),)
+    reply = here.service(model).chat(
+        Chat(turns, json_schema=schema, decoding=Decoding(max_tokens=max_tokens))
+    )
+    assert [decoding.max_tokens for _, decoding in model.asked] == [max_tokens // texts] * texts
+    assert reply.completion_tokens == max_tokens // texts * texts
+    assert reply.finish == "length"
+    with pytest.raises(InvalidParameter, match=f"{texts} texts"):
+        here.service(model).chat(Chat(turns, json_schema=schema, decoding=Decoding(max_tokens=1)))
+
+
 # Time
 
 

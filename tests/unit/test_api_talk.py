@@ -81,6 +81,19 @@ def test_all_turns_and_pictures_are_heard(here: Any) -> None:
     assert [decoding.max_tokens for _, decoding in model.asked] == [7]
 
 
+def test_what_is_asked_again_has_what_is_left_of_the_budget(here: Any) -> None:
+    turns = (Turn("user", "Look", pictures(here, RED)),)
+    schema = {"properties": {"squares": {"type": "integer"}, "round": {"type": "boolean"}}}
+    for max_tokens, budgets in ((5, [5]), (12, [12, 4])):
+        model = Talker(lambda prompt: "I would say that it is a square")
+        reply = here.service(model).chat(
+            Chat(turns, json_schema=schema, decoding=Decoding(max_tokens=max_tokens))
+        )
+        assert [decoding.max_tokens for _, decoding in model.asked] == budgets
+        assert (reply.completion_tokens, reply.finish) == (max_tokens, "length")
+        assert json.loads(reply.text or "") == {"squares": None, "round": None}
+
+
 def test_the_same_picture_is_one_rendition_as_large_as_the_model_wants_it(here: Any) -> None:
     (red,) = pictures(here, RED, edge=400)
     for size_px, edge in ((None, 400), (100, 100), (2000, 400)):
@@ -154,3 +167,27 @@ def test_openais_parts_keep_their_order() -> None:
     assert first.parts == [("s", True)]
     assert second.parts == [("x", True), ("data:,a", False), ("y", True), ("data:,b", False)]
     assert (second.text, second.urls) == ("x\ny", ["data:,a", "data:,b"])
+
+
+@pytest.mark.parametrize(
+    ("turns", "complaint"),
+    [
+        ([["a"]] * 30, None),
+        ([[*"abcdefghijklmnop"]], None),
+        ([["a"] * 17], "in a message"),
+        ([[*"abcdefghijklm"], [*"opqr"]], "different pictures"),
+    ],
+)
+def test_a_message_has_sixteen_pictures_and_a_conversation_sixteen_different_ones(
+    turns: list[list[str]], complaint: str | None
+) -> None:
+    messages = [
+        {"role": "user", "content": [{"type": "image_url", "image_url": {"url": url}} for url in urls]}
+        for urls in turns
+    ]
+    wanted = Completion.model_validate({"model": "m", "messages": messages})
+    if complaint is None:
+        wanted.check()
+        return
+    with pytest.raises(InvalidParameter, match=f"at most 16 .*{complaint}"):
+        wanted.check()

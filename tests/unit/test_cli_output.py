@@ -2,14 +2,21 @@
 
 import datetime as dt
 import json
+import re
 from pathlib import Path
 
+import click
 import numpy as np
 import pytest
+import rich.console
+from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrich.cli.output import print_json, print_table, seconds, visible
+from enrich.cli import cli
+from enrich.cli.output import as_table, print_json, print_table, seconds, visible
+
+GROUPS = ("db", "keys", "models", "plugins")
 
 
 @pytest.mark.parametrize(
@@ -81,3 +88,38 @@ def test_json_is_one_document_whatever_is_in_it(capsys: pytest.CaptureFixture[st
 )
 def test_durations_have_a_unit(value: float, text: str) -> None:
     assert seconds(value) == text
+
+
+@pytest.mark.parametrize("columns", [60, 80])
+@pytest.mark.parametrize("command", [cli, *(cli.get_command(click.Context(cli), name) for name in GROUPS)])
+def test_a_list_of_commands_cuts_no_sentence_off(command: click.Command, columns: int) -> None:
+    said = command.get_help(click.Context(command, terminal_width=columns))
+    listed = said.split("Commands:\n")[1].split("\n\n")[0]
+    assert listed.rstrip().endswith(".")
+    assert "..." not in listed
+    assert max(map(len, said.splitlines())) <= columns
+
+
+def test_the_help_ends_with_what_a_newcomer_types() -> None:
+    shown = re.findall(r"^ +enrich (\w+)", cli.get_help(click.Context(cli)), flags=re.MULTILINE)
+    assert shown == ["init", "run", "query", "doctor"]
+
+
+def test_a_narrow_terminal_cuts_no_name(capsys: pytest.CaptureFixture[str]) -> None:
+    columns = ["name", *(f"column {number}" for number in range(9))]
+    table = as_table(
+        columns, [["drawings-clip", *["a value of many words"] * 9]], title=None, is_terminal=True
+    )
+    rich.console.Console(width=60).print(table)
+    assert " drawings-clip " in capsys.readouterr().out
+
+
+def test_init_says_how_to_go_on_from_where_one_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for folder, go in (("mine", "cd mine && enrich run"), (".", "enrich run")):
+        said = CliRunner().invoke(cli, ["init", folder])
+        inbox = Path(folder, "inbox")
+        assert said.output.endswith(f"put pictures into {inbox}, then say: {go}\n")
+        assert inbox.is_dir()
+        again = CliRunner().invoke(cli, ["init", folder])
+        assert "enrich init DIR" in str(again.exception)

@@ -8,7 +8,8 @@ import hub_server
 import pytest
 from hub_server import Hub, Repository
 
-from enrich.hub.pull import parse_target, pull
+from enrich.hub.pull import pull
+from enrich.hub.target import parse_target
 from enrich.inference import ModelStore
 
 REFERENCES = Path(__file__).parents[1] / "references"

@@ -5,9 +5,10 @@ import pytest
 from enrich.api.task_fields import KINDS
 from enrich.errors import ModelMissing, UsageError
 from enrich.hub import listed
-from enrich.hub.pull import parse_target
 from enrich.hub.selection import VARIANTS
+from enrich.hub.target import parse_target
 from enrich.inference import FAMILIES, ModelStore
+from enrich.inference.instructions import Instructions
 from enrich.inference.manifest import Manifest
 from enrich.inference.store import check_name
 
@@ -102,6 +103,9 @@ def test_a_model_that_is_not_here_is_said_with_the_command_that_brings_it(tmp_pa
         ("vit-age-classifier", "nateraw/vit-age-classifier", "main", "vit-age-classifier"),
         ("hf:openai/clip-vit-base-patch32", "openai/clip-vit-base-patch32", "main", "clip-vit-base-patch32"),
         ("hf:a/b", "a/b", "main", "b"),
+        ("a/b", "a/b", "main", "b"),
+        ("a/b@v1.0", "a/b", "v1.0", "b"),
+        ("openai/clip-vit-base-patch32", "Xenova/clip-vit-base-patch32", "main", "clip-vit-base-patch32"),
         ("hf:a/b@v1.0", "a/b", "v1.0", "b"),
         ("runware:151@1", "Xenova/clip-vit-large-patch14", "main", "clip-vit-large-patch14"),
     ],
@@ -119,6 +123,23 @@ def test_what_is_neither_listed_nor_of_the_hub_is_refused_with_what_there_is():
     ):
         parse_target("birds")
     for name in ("../x", ".hidden", ""):
-        if name:
-            with pytest.raises(UsageError, match="cannot be a model"):
-                parse_target("hf:a/b", name)
+        with pytest.raises(UsageError, match="cannot be a model"):
+            parse_target("hf:a/b", name)
+
+
+@pytest.mark.parametrize("text", ["hf:birds", "hf:", "hf:birds@v1", "hf:a/b/tree/main"])
+def test_what_is_no_repository_is_said_with_how_one_is_called(text):
+    with pytest.raises(UsageError, match=f'"{text.partition("@")[0]}" is no repository: .*hf:owner/name'):
+        parse_target(text)
+
+
+@pytest.mark.parametrize("name", ["qwen2.5-vl-3b", "qwen2.5-vl-7b"])
+def test_a_model_of_many_languages_is_asked_in_them_and_in_no_others(name):
+    one = listed.LISTED[name]
+    manifest = Manifest.model_validate(one.manifest)
+    asking = Instructions(name, manifest, manifest.languages, one.hooks)
+
+    assert manifest.languages[0] == "en", "its default"
+    assert "French" in asking.caption("normal", "fr")
+    with pytest.raises(UsageError, match='does not know the language "fi"'):
+        asking.caption("normal", "fi")

@@ -11,10 +11,12 @@ import tiny_graphs
 from hub_server import Hub, Repository
 
 from enrich.errors import FetchFailed, UsageError
+from enrich.hub import download
 from enrich.hub.entry import Listed, WebFile
 from enrich.hub.listed import LISTED
 from enrich.hub.parcel import Progress
-from enrich.hub.pull import Target, parse_target, pull
+from enrich.hub.pull import pull
+from enrich.hub.target import Target, parse_target
 from enrich.inference import ModelStore
 
 #: Where their files lie among the evaluation data.
@@ -96,8 +98,14 @@ def test_another_file_at_the_address_is_refused(
 
 @pytest.mark.parametrize(("status", "retryable"), [(404, False), (503, True)])
 def test_an_address_that_refuses_is_said(
-    tmp_path: Path, hub: Hub, colours: tuple[Listed, bytes], status: int, retryable: bool
+    tmp_path: Path,
+    hub: Hub,
+    colours: tuple[Listed, bytes],
+    status: int,
+    retryable: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(download, "WAITS_SECONDS", ())
     target = served(hub, colours[0], {"colours.onnx": colours[1]})
     hub.status = status
 

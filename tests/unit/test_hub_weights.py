@@ -8,7 +8,8 @@ import pytest
 from hub_server import Hub, Repository
 
 from enrich.errors import ModelMissing
-from enrich.hub.pull import fetch_weights, parse_target
+from enrich.hub.pull import fetch_weights
+from enrich.hub.target import parse_target
 
 FILES = {
     "config.json": b"{}",

@@ -316,8 +316,14 @@ def change_config(folder, **values):
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
-        (without_encoder, r"there is no encoder_model\.onnx or .*; export the model with optimum, or copy"),
-        (without_decoder, r"there is no decoder_model_merged\.onnx or .*; export the model with optimum"),
+        (
+            without_encoder,
+            r"there is no encoder_model\.onnx or .*; make the graphs with enrich models export, or copy",
+        ),
+        (
+            without_decoder,
+            r"there is no decoder_model_merged\.onnx or .*; make the graphs with enrich models export",
+        ),
         (
             without_cache,
             r"is no decoder with a cache as optimum exports it \(the task image-to-text-with-past",

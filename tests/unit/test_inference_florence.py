@@ -7,7 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_joint
 from parity.pictures import CHOSEN, odd_pictures
+from parity.vlm.agreement import LOGITS_APART_MAX
 
 from enrich.errors import ManifestError, UsageError
 from enrich.inference.decoder import Decoder
@@ -15,12 +17,13 @@ from enrich.inference.devices import Device
 from enrich.inference.families import open_model, try_out
 from enrich.inference.florence import Florence, lines_in, things_in
 from enrich.inference.session import Session
+from enrich.inference.store import ModelStore
 from enrich.inference.stored import read_model
 from enrich.inference.text import Tokenizer
 from enrich.types import Decoding, Rendition
 
 REFERENCES = Path(__file__).parents[1] / "references" / "vlm"
-STEPS, END = 32, 2
+STEPS, START, END = 32, 2, 2
 CPU = Device("cpu")
 CASES = {
     "greedy": Decoding(max_tokens=STEPS, beams=1),
@@ -145,6 +148,22 @@ def test_the_same_tokens_are_written(request, numbers, pictures, case, batch):
         assert generated.tokens == len(said)
 
 
+def test_the_same_may_come_next(model, numbers, pictures):
+    decoder, (*_, last) = model._generator._reader, numbers["logits_after"].tolist()
+    questions = prompts(model)
+    states = model._read(model._questioning, questions, model._encode(pictures, interactive=False))
+
+    for seen, row, expected in zip(states, numbers["plain"], numbers["logits"], strict=True):
+        logits, cache = decoder.prefill(np.asarray([[START]]), [seen])
+        ours = [logits[0]]
+        for token in row[:last].tolist():
+            logits, cache = decoder.step([token], cache)
+            ours.append(logits[0])
+        apart = np.abs(np.stack(ours)[numbers["logits_after"]] - expected)
+        assert apart.max() <= LOGITS_APART_MAX * np.ptp(expected)
+    assert len(np.unique(numbers["logits"].argmax(axis=2))) > 3, "logits that are alike prove little"
+
+
 def test_the_references_show_what_they_are_for(numbers):
     assert all(row[0] == 0 for row in numbers["greedy"])
     assert any(kept(row)[0] != 0 for row in numbers["plain"])
@@ -244,6 +263,13 @@ def test_rules_that_are_not_obeyed_are_refused(folder, tmp_path, key, value):
         Florence.open(read_model(tmp_path / "other"), threads=1)
 
 
+def test_beams_that_are_too_many_are_said_with_how_many_may_be(folder, tmp_path):
+    copy(folder, tmp_path / "other", decoder_start_token_id=2, eos_token_id=2, num_beams=99)
+
+    with pytest.raises(ManifestError, match=r": num_beams: must be a number from 1 to 16 in generation"):
+        Florence.open(read_model(tmp_path / "other"), threads=1)
+
+
 def test_without_its_own_file_config_json_says_how_texts_go(folder, tmp_path):
     other = tmp_path / "florence"
     shutil.copytree(folder, other)
@@ -258,6 +284,25 @@ def test_without_its_own_file_config_json_says_how_texts_go(folder, tmp_path):
         assert (ending.beams, ending.rules.first, ending.rules.no_repeat) == (3, 0, 3)
     finally:
         opened.close()
+
+
+def test_a_tokenizer_without_places_is_refused(folder, tmp_path):
+    path = shutil.copytree(folder, tmp_path / "florence") / "tokenizer.json"
+    path.write_text(path.read_text().replace("<loc_", "<lot_"))
+
+    (problem,) = ModelStore(tmp_path).verify("florence")
+    assert problem.endswith(
+        "has no <loc_999>, with which Florence-2 says where things are; copy it from "
+        "where the weights come from"
+    )
+
+
+def test_embeddings_of_another_model_are_refused(folder, tmp_path):
+    other = shutil.copytree(folder, tmp_path / "florence")
+    tiny_joint.save_embedding(other / "embed_tokens.onnx", width=16)
+
+    with pytest.raises(ManifestError, match=r"tokenizer\.json has \d+ tokens and embed_tokens fewer: they"):
+        Florence.open(read_model(other), threads=1)
 
 
 def test_places_stay_in_the_text_and_other_special_tokens_do_not(folder):

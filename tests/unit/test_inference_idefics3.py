@@ -407,7 +407,7 @@ def test_the_files_of_transformers_4_are_read_too(published, opened):
 
 def test_a_tokenizer_of_another_model_is_refused(published, opened):
     change(published / "config.json", image_token_id=7)
-    with pytest.raises(ManifestError, match="says that 7 is <image>, and tokenizer"):
+    with pytest.raises(ManifestError, match="image_token_id: is 7, and <image> of tokenizer"):
         opened(published)
 
     text = (published / "tokenizer.json").read_text()

@@ -120,25 +120,66 @@ def test_what_is_written_does_not_depend_on_the_others(generator, options):
         assert max(writer.stats.runs) > 8, "rows of different lengths ran together"
 
 
-def test_long_prompts_are_read_in_one_by_one(tmp_path):
-    class Counting(Session):
-        runs = ()
+class Counting(Session):
+    """Remembers how many rows and tokens each run had."""
 
-        def run_bound(self, feeds, outputs, kept):
-            self.runs = (*self.runs, feeds["inputs_embeds"].shape[:2])
-            return super().run_bound(feeds, outputs, kept)
+    runs: tuple[tuple[int, int], ...] = ()
 
-    embed = Session(tiny_joint.save_embedding(tmp_path / "embed.onnx"), CPU, threads=1)
-    session = Counting(tiny_joint.save_decoder(tmp_path / "decoder.onnx"), CPU, threads=1)
-    decoder = JointDecoder(embed, session, image_token_id=IMAGE)
+    def run_bound(self, feeds, outputs, kept):
+        self.runs = (*self.runs, feeds["inputs_embeds"].shape[:2])
+        return super().run_bound(feeds, outputs, kept)
+
+
+def opened_and_counted(folder, **options):
+    """Open a decoder and forget the runs in which it was tried."""
+    decoder = tiny_joint.open_decoder(folder, kind=Counting, **options)
+    session = decoder._graph._session
     session.runs = ()
+    return decoder, session
+
+
+@pytest.mark.parametrize("axes", [1, 3])
+def test_long_prompts_are_read_one_by_one_in_stretches(tmp_path, axes):
+    decoder, session = opened_and_counted(tmp_path, axes=axes)
     ids = np.tile(np.arange(1500) % 8, (3, 1))
-    logits, cache = decoder.prefill(ids, [scene(length=1500)] * 3)
-    assert session.runs == ((1, 1500),) * 3
-    assert (cache.length, len(logits)) == (1500, 3)
-    session.runs = ()
-    decoder.prefill(ids[:, :500], [scene(length=500)] * 3)
-    assert session.runs == ((3, 500),)
+    shown = [[index] for index in range(3)]
+    ids[:, 700] = IMAGE
+    logits, cache = decoder.prefill(ids, [scene(one, length=1500, axes=axes, ahead=2) for one in shown])
+    assert decoder.continues
+    assert session.runs == ((1, 512), (1, 512), (1, 476)) * 3
+    total = int(ids[0].sum()) + 1500 - (IMAGE + 1)
+    assert np.array_equal(logits, [logits_after(total + one, axes * 1499) for (one,) in shown])
+    logits, _ = decoder.step([7] * 3, cache)
+    assert np.array_equal(logits, [logits_after(total + one + 8, axes * 1502) for (one,) in shown])
+
+
+def test_short_prompts_are_read_together(tmp_path):
+    decoder, session = opened_and_counted(tmp_path)
+    decoder.prefill(np.ones((5, 200), np.int64), [scene(length=200)] * 5)
+    assert session.runs == ((2, 200), (2, 200), (1, 200))
+
+
+def test_stretches_are_shorter_where_each_token_has_logits_of_its_own(tmp_path):
+    # 4 MiB for each token, of which 64 MiB are allowed.
+    decoder, session = opened_and_counted(tmp_path, words=2**20)
+    ids = np.arange(40)[None] % 8
+    logits, _ = decoder.prefill(ids, [scene(length=40)])
+    assert session.runs == ((1, 16), (1, 16), (1, 8))
+    assert np.array_equal(logits[0, : tiny_decoder.WORDS], logits_after(int(ids.sum()) + 40, 39))
+
+
+@pytest.mark.parametrize("bakes", ["Slice", "Add"])
+def test_a_graph_that_goes_on_with_single_tokens_only_reads_prompts_at_once(tmp_path, bakes):
+    decoder, session = opened_and_counted(tmp_path, bakes=bakes)
+    assert not decoder.continues
+    assert decoder.pads
+    ids = np.tile(np.arange(1500) % 8, (2, 1))
+    logits, cache = decoder.prefill(ids, [scene(length=1500)] * 2)
+    assert session.runs == ((1, 1500),) * 2
+    total = int(ids[0].sum()) + 1500
+    assert np.array_equal(logits[0], logits_after(total, 1499))
+    logits, _ = decoder.step([3, 4], cache)
+    assert np.array_equal(logits, [logits_after(total + 4, 1500), logits_after(total + 5, 1500)])
 
 
 def test_as_many_logits_as_are_wanted_are_asked_for(tmp_path):

@@ -15,6 +15,7 @@ from enrich.inference.devices import Device
 from enrich.inference.llava import LlavaSight
 from enrich.inference.stored import read_model
 from enrich.inference.text import Tokenizer
+from enrich.inference.vision_language import VisionLanguage
 
 CPU = Device("cpu")
 FEATURES_APART_MAX = 1e-4
@@ -98,6 +99,22 @@ def test_a_processor_of_another_kind_is_refused(folder):
     path.write_text(json.dumps(values))
     with pytest.raises(ManifestError, match="PixtralImageProcessor is not known"):
         open_sight(folder)
+
+
+def test_a_processor_of_another_size_is_refused(folder):
+    path = folder / "processor_config.json"
+    values = json.loads(path.read_text())
+    values["image_processor"] |= {"size": {"height": 48, "width": 48}, "do_center_crop": False}
+    path.write_text(json.dumps(values))
+    with pytest.raises(ManifestError, match="gives 3 x 48 x 48 per picture, and the graph's input pixel_val"):
+        open_sight(folder)
+
+
+def test_an_image_token_of_another_model_is_refused(folder):
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"image_token_index": 7}))
+    with pytest.raises(ManifestError, match="image_token_index: is 7, and <image> of tokenizer"):
+        VisionLanguage.open(read_model(folder), threads=1)
 
 
 def test_a_missing_processor_is_named(folder):

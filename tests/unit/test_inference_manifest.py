@@ -127,6 +127,8 @@ INPUT = {"resize": {"height": 8, "width": 8}}
     ("change", "message"),
     [
         ("{", r"manifest\.json, line 1: not JSON"),
+        ('{"labels": ' + "[" * 200_000 + "]" * 200_000 + "}", r"manifest\.json: cannot be read: .*recursion"),
+        ('{"graph": ' + "9" * 5_000 + "}", r"manifest\.json: cannot be read: .*digits"),
         ("[]", r"manifest\.json: must hold a JSON object"),
         ({"name": "other"}, 'name: is "other", and the folder "m"'),
         ({"family": "oracle"}, r"family: .*known: classifier"),

@@ -302,7 +302,7 @@ def test_fewer_pixels_are_fewer_tokens(changed):
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"image_processor_type": "CLIPImageProcessor"}, "CLIPImageProcessor is not that of Qwen2-VL"),
+        ({"image_processor_type": "CLIPImageProcessor"}, "CLIPImageProcessor is not that of Qwen2VL"),
         ({"max_pixels": 10**9}, "max_pixels: Input should be less than or equal to 12845056"),
         ({"min_pixels": 10**6}, "min_pixels is larger than max_pixels"),
         ({"do_resize": False}, "do_resize is false"),

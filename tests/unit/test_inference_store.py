@@ -121,11 +121,11 @@ from enrich.inference import ModelStore, Models, describe_runtime
 from enrich.errors import ExtraMissing
 store = ModelStore(Path({str(tmp_path)!r}))
 assert [one.problem for one in store.list()] == [None]
-print(store.verify("colours")[0])
-try:
-    Models(store).open("colours")
-except ExtraMissing as error:
-    print(error)
+for ask in (store.verify, Models(store).open):
+    try:
+        ask("colours")
+    except ExtraMissing as error:
+        print(error)
 print(describe_runtime().advice[0])
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -6,7 +6,9 @@ import threading
 from pathlib import Path
 
 import pytest
+import tiny_joint
 from parity.vlm.agreement import Reference
+from parity.vlm.llava_cases import CONVERSATIONS, STEPS
 from parity.vlm.references import pictures, stored_model
 
 from enrich.errors import InferenceError, ManifestError, UsageError
@@ -15,6 +17,8 @@ from enrich.inference.families import try_out
 from enrich.inference.idefics3 import Idefics3Sight
 from enrich.inference.instructions import Instructions
 from enrich.inference.joint_cache import rows_fitting
+from enrich.inference.llava import LlavaSight
+from enrich.inference.llava_next import LlavaNextSight
 from enrich.inference.manifest import Manifest
 from enrich.inference.qwen_vl import QwenSight
 from enrich.inference.stored import read_model
@@ -22,6 +26,15 @@ from enrich.inference.vision_language import VisionLanguage
 from enrich.types import Decoding, Turn
 
 EVERY_HOOK = ("enrich_caption", "enrich_answer")
+SIGHTS = {
+    "idefics3": Idefics3Sight,
+    "llava": LlavaSight,
+    "llava_next": LlavaNextSight,
+    "llava_siglip": LlavaSight,
+    "qwen2_5_vl": QwenSight,
+    "qwen2_vl": QwenSight,
+    "smolvlm": Idefics3Sight,
+}
 
 
 @pytest.fixture(scope="module")
@@ -195,10 +208,16 @@ def test_a_tokenizer_of_another_model_is_refused(folder):
         open_folder(folder)
 
 
+def test_embeddings_of_another_model_are_refused(folder):
+    tiny_joint.save_embedding(folder / "embed_tokens.onnx", width=32)
+    with pytest.raises(ManifestError, match=r"tokenizer\.json has \d+ tokens and embed_tokens fewer: they"):
+        open_folder(folder)
+
+
 def test_a_tokenizer_without_pictures_is_refused(folder):
     path = folder / "tokenizer.json"
     path.write_text(path.read_text().replace("<image>", "<imago>"))
-    with pytest.raises(ManifestError, match="has no token <image>, which stands for pictures"):
+    with pytest.raises(ManifestError, match="has no <image>, which stands for pictures"):
         open_folder(folder)
 
 
@@ -219,14 +238,16 @@ def test_large_models_run_fewer_rows_together(model):
         model.generate(pictures()[:1], ["a"], Decoding(beams=17))
 
 
-@pytest.mark.parametrize("name", ["idefics3", "smolvlm"])
-def test_a_thousand_conversations_become_the_same_prompts(name, tmp_path):
-    """Of LLaVA and Qwen beside what else is theirs."""
-    reference = Reference(name, Idefics3Sight, tmp_path, [])
+@pytest.mark.parametrize("name", SIGHTS)
+def test_prompts_read_in_stretches_go_on_as_the_reference_says(name, tmp_path):
+    """Five tokens a run; read at once, the same is asked of each beside what else is theirs."""
+    reference = Reference(name, SIGHTS[name], tmp_path, CONVERSATIONS, run_tokens=5)
     try:
-        reference.check_conversations()
-        reference.check_logits()
+        assert reference.decoder.continues
         assert reference.decoder.pads, "texts of different lengths share batches"
+        reference.check_logits()
+        if name == "llava":
+            assert reference.said(STEPS) == reference.expected("greedy")
     finally:
         reference.close()
 
@@ -283,7 +304,7 @@ class TestInstructions:
 @pytest.mark.parametrize("name", ["qwen2_vl", "qwen2_5_vl"])
 def test_what_may_come_next_is_what_the_reference_says(name, tmp_path):
     """Of the others beside what else is theirs."""
-    reference = Reference(name, QwenSight, tmp_path, [])
+    reference = Reference(name, QwenSight, tmp_path)
     try:
         reference.check_logits()
     finally:

@@ -6,9 +6,7 @@ import pytest
 
 from enrich.drawings.scenes import compose_scene
 from enrich.drawings.wording import caption
-from enrich.languages import INSTRUCTIONS, LANGUAGES, Languages
-
-JUDGE = Languages()
+from enrich.languages import INSTRUCTIONS, LANGUAGES, fits
 
 SAID = {
     "en": "The picture shows two people who walk along a beach at sunset, one of them with a red umbrella.",
@@ -24,24 +22,30 @@ SAID = {
 @pytest.mark.parametrize("said", LANGUAGES)
 @pytest.mark.parametrize("wanted", LANGUAGES)
 def test_a_sentence_fits_its_own_language_only(said: str, wanted: str) -> None:
-    assert JUDGE.fits(SAID[said], wanted) == (said == wanted)
-    assert JUDGE.fits(SAID[said], f"{wanted}-XX") == (said == wanted)
+    assert fits(SAID[said], wanted) == (said == wanted)
+    assert fits(SAID[said], f"{wanted}-XX") == (said == wanted)
 
 
 @pytest.mark.parametrize("text", ["", "42", "red", "Mona Lisa", "Yes, three.", "☀☀☀☀☀☀☀☀☀☀☀☀☀☀☀☀☀☀☀☀", "赤"])
 def test_short_texts_are_not_judged(text: str) -> None:
-    assert all(JUDGE.fits(text, language) for language in LANGUAGES)
+    assert all(fits(text, language) for language in LANGUAGES)
 
 
 def test_a_quoted_name_does_not_make_another_language() -> None:
-    assert JUDGE.fits(
+    assert fits(
         'Auf dem Schild über der Tür steht in roter Schrift "東京ラーメン", daneben hängt Wäsche.', "de"
     )
-    assert JUDGE.fits("看板には赤い字で「TOKYO RAMEN」と書かれていて、その隣に洗濯物が干してあります。", "ja")
+    assert fits("看板には赤い字で「TOKYO RAMEN」と書かれていて、その隣に洗濯物が干してあります。", "ja")
+
+
+def test_what_is_quoted_is_not_judged() -> None:
+    for left, right in (*zip("“«「『„", "”»」』“", strict=True), '""'):
+        assert fits(f"The sign says {left}{SAID['de']}{right} in large red letters.", "en")
+        assert fits(left + SAID["ko"] + right, "fr")
 
 
 def test_unknown_languages_are_not_judged() -> None:
-    assert JUDGE.fits(SAID["en"], "tlh")
+    assert fits(SAID["en"], "tlh")
 
 
 def test_captions_of_all_lengths_fit_their_languages() -> None:
@@ -50,9 +54,9 @@ def test_captions_of_all_lengths_fit_their_languages() -> None:
         scene = compose_scene(rng)
         for language in LANGUAGES:
             for length in ("short", "normal", "long", "alt_text"):
-                assert JUDGE.fits(caption(scene, language, length), language)
+                assert fits(caption(scene, language, length), language)
             long = caption(scene, language, "long")
-            assert [other for other in LANGUAGES if JUDGE.fits(long, other)] == [language]
+            assert [other for other in LANGUAGES if fits(long, other)] == [language]
 
 
 def test_there_is_an_instruction_for_each_language() -> None:

@@ -1,6 +1,7 @@
 """The plugins that speak: what they ask a model, and what they make of its words."""
 
 import dataclasses
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
@@ -303,6 +304,96 @@ def test_a_model_that_cannot_answer_is_refused_at_the_start_by_its_question() ->
 def test_an_answer_step_needs_questions() -> None:
     with pytest.raises(pydantic.ValidationError, match="questions"):
         answer.Options()
+
+
+def answered(model: Model, *questions: Question, **options: Any) -> list[Answer | None]:
+    options.setdefault("questions", {one.name: "?" for one in questions})
+    (answers,) = answer.enrich_answer([PICTURE], questions, context(model, answer.Options(**options)))
+    return list(answers)
+
+
+def test_what_cannot_be_read_is_the_likeliest_of_the_choices() -> None:
+    questions = [
+        Question("ground", "What ground?", "choice", ("white", "grey")),
+        Question("is_day", "Fait-il jour ?", "boolean", language="fr"),
+        Question("is_wet", "Wet?", "boolean"),
+        Question("people", "How many?", "number"),
+    ]
+    model = Model("a wall", "je ne sais pas", "No.", "a crowd", Generated("grey", "stop", 1, 1, 0.6), "Oui")
+    assert answered(model, *questions) == [
+        Answer("grey", "grey", 0.6),
+        Answer("Oui", True, 0.5),
+        Answer("No.", False, 0.5),
+        Answer("a crowd", None, 0.5),
+    ]
+    assert [(call[1], call[2].choices, call[3]) for call in model.calls[1:]] == [
+        (["Q: What ground?"], ("white", "grey"), 12.5),
+        (["Q: Fait-il jour ?"], ("Oui", "Non"), 12.5),
+    ]
+
+
+def test_one_call_chooses_for_all_pictures_that_have_the_same_choices() -> None:
+    questions = [Question("day", "Day?", "boolean"), Question("wet", "Wet?", "boolean")]
+    model = Model("hm", "yes", "hm", "hm", "Yes", "No", "No")
+    options = answer.Options(questions={"day": "?", "wet": "?"})
+    made = answer.enrich_answer([PICTURE, picture("b.jpg")], questions, context(model, options))
+    assert [[one.value for one in row if one] for row in made] == [[True, True], [False, False]]
+    assert [call[1] for call in model.calls[1:]] == [["Q: Day?", "Q: Day?", "Q: Wet?"]]
+
+
+def test_a_model_without_tokens_for_the_choices_answers_in_its_own_words() -> None:
+    class Wordless(Model):
+        def generate(self, renditions: Any, prompts: Any, decoding: Decoding, **more: Any) -> Any:
+            if decoding.choices:
+                raise UsageError("choices: the model has no tokens for 'white'")
+            return super().generate(renditions, prompts, decoding, **more)
+
+    asked = Question("ground", "What ground?", "choice", ("white", "grey"))
+    assert answered(Wordless("a wall"), asked) == [Answer("a wall", None, 0.5)]
+
+
+ASKED = Question("scene", "Qu'est-ce que c'est ?", language="fr")
+
+
+def test_an_answer_in_another_language_is_asked_for_once_more() -> None:
+    model = Polyglot("un chien", GERMAN, "un chien", FRENCH)
+    dog = Question("dog", "Quel animal ?", language="fr")
+    assert answered(model, dog, ASKED) == [
+        Answer("un chien", "un chien", 0.5),
+        Answer("un chien", "un chien", 0.5),
+    ]
+    (_, prompts, decoding, deadline) = model.calls[1]
+    assert prompts == ["Q: Qu'est-ce que c'est ? Réponds en français."]
+    assert (decoding.temperature, decoding.seed, deadline) == (0.7, 1, 12.5)
+
+
+def test_an_answer_in_another_language_twice_fails_and_says_so() -> None:
+    with pytest.raises(InferenceError, match=r"did not write in the language fr; .* set check_lang: false"):
+        answered(Polyglot(GERMAN, GERMAN), ASKED)
+
+
+def test_answers_are_judged_only_where_a_language_was_asked_for_and_they_are_words() -> None:
+    free, told = Question("a", "?"), Answer(GERMAN, GERMAN, 0.5)
+    assert answered(Polyglot(GERMAN), free) == [told]
+    assert answered(Polyglot(GERMAN), ASKED, check_lang=False) == [told]
+    assert answered(Model(GERMAN), ASKED) == [told]
+    number = dataclasses.replace(ASKED, type="number")
+    assert answered(Polyglot(GERMAN), number) == [Answer(GERMAN, 2, 0.5)]
+    quoted = f"Il est écrit « {GERMAN} » sur le mur de la maison."
+    assert answered(Polyglot(quoted), ASKED) == [Answer(quoted, quoted, 0.5)]
+    assert answer.Options(questions={"a": "?"}, check_lang=False).model_dump() == (
+        answer.Options(questions={"a": "?"}).model_dump()
+    )
+
+
+def test_what_was_said_together_in_another_language_is_asked_alone() -> None:
+    model = Polyglot(json.dumps({"scene": GERMAN, "people": 2}), FRENCH)
+    people = Question("people", "Combien ?", "number", language="fr")
+    assert answered(model, ASKED, people, together=True) == [
+        Answer(FRENCH, FRENCH, 0.5),
+        Answer("2", 2, 0.5),
+    ]
+    assert model.calls[1][1] == ["Q: Qu'est-ce que c'est ?"]
 
 
 # embed

@@ -2,7 +2,7 @@
 
 import pytest
 
-from enrich.replies import read_reply, same_words
+from enrich.replies import choices_of, read_reply, same_words
 from enrich.replies.numbers import read_number
 from enrich.types import AnswerType, Question
 
@@ -38,6 +38,43 @@ def test_yes_and_no_of_japanese_and_korean() -> None:
 )
 def test_no(reply: str) -> None:
     assert value(reply, "boolean") is False
+
+
+@pytest.mark.parametrize(
+    ("reply", "is_so"),
+    [
+        ("**Yes**", True),
+        ('"Yes"', True),
+        ("<yes>", True),
+        ("- Yes", True),
+        ("Yes - there is", True),
+        ("Yes — a dog", True),
+        ("Yes (a dog)", True),
+        ("Yes\nThere is a dog.", True),
+        ("Answer: Yes", True),
+        ("The answer is yes.", True),
+        ("Antwort: ja", True),
+        ("Yes it is", True),
+        ("Oui il y en a", True),
+        ("Ja da ist einer", True),
+        ("Yup", True),
+        ("Y", True),
+        ("'no'", False),
+        ("the answer is no", False),
+        ("no, there isn't", False),
+        ("No there is not", False),
+        ("Nein da ist keiner", False),
+        ("Nah", False),
+        ("1. No.", False),
+    ],
+)
+def test_yes_and_no_in_what_models_put_around_them(reply: str, is_so: bool) -> None:
+    assert value(reply, "boolean") is is_so
+
+
+@pytest.mark.parametrize("reply", ["Yes or no", "Yes/No", "Yes but no", "No dog", "No doubt", "Answer:"])
+def test_a_beginning_alone_is_no_answer(reply: str) -> None:
+    assert value(reply, "boolean") is None
 
 
 @pytest.mark.parametrize(
@@ -92,6 +129,23 @@ def test_neither_yes_nor_no(reply: str) -> None:
         ("다섯", 5),
         ("이십일", 21),
         ("없음", 0),
+        # Not only the word alone says that there is none.
+        ("There are no people in this image.", 0),
+        ("There aren't any.", 0),
+        ("No one is visible", 0),
+        ("Il n’y a pas de chien", 0),
+        ("Es gibt keine Menschen", 0),
+        ("No hay personas", 0),
+        ("图中没有人", 0),
+        ("人は写っていません", 0),
+        ("아무도 없습니다", 0),
+        (".5", 0.5),
+        ("-.5", -0.5),
+        ("5 m²", 5),
+        ("2 cents", 2),
+        ("au moins trois personnes", 3),
+        ("Hay al menos 3.", 3),
+        ("3 tiers", 3),
     ],
 )
 def test_the_only_number_in_a_reply(reply: str, number: float) -> None:
@@ -119,6 +173,26 @@ def test_the_only_number_in_a_reply(reply: str, number: float) -> None:
         "",
         "No idea",
         "7:30",
+        "There are no people, only 2 dogs",
+        "There is no way to tell",
+        "No hay información",
+        "Keine Ahnung",
+        "minus five",
+        "It is minus 5 degrees",
+        "10²",
+        "2½",
+        "deux cents",
+        "one third",
+        "三分之一",
+        "星期三",
+        "a 3D render",
+        "ein paar Hunde",
+        "un par de perros",
+        "une dizaine de personnes",
+        "a couple of dogs",
+        # Of no language that has these numbers.
+        "once",
+        "null",
     ],
 )
 def test_no_number_or_more_than_one(reply: str) -> None:
@@ -134,6 +208,8 @@ def test_the_language_tells_what_points_and_commas_are() -> None:
         1234,
     ]
     assert read_number("1.234,5", "de") == 1234.5
+    assert [read_number("once", language) for language in ("es-MX", "en")] == [11, None]
+    assert [read_number("null", language) for language in ("de", "en")] == [0, None]
 
 
 @pytest.mark.parametrize(
@@ -146,6 +222,9 @@ def test_the_language_tells_what_points_and_commas_are() -> None:
         ("ﾌﾞﾙｰ", "ブルー"),
         ("プルー", None),
         ("STRASSE", "Straße"),
+        ("Answer: white", "white"),
+        ("B) white", "white"),
+        ("2. **White**", "white"),
         ("not white", None),
         ("white or grey", None),
         ("other", None),
@@ -183,6 +262,7 @@ def test_an_article_alone_stays() -> None:
         ("5/5/2024", "2024-05-05"),
         ("1999", "1999"),
         ("in the year 1999.", "1999"),
+        ("2024. 5. 31.", "2024-05-31"),
     ],
 )
 def test_the_only_date_in_a_reply_as_exact_as_it_was_said(reply: str, date: str) -> None:
@@ -199,6 +279,10 @@ def test_the_only_date_in_a_reply_as_exact_as_it_was_said(reply: str, date: str)
         "5/6/24",
         "yesterday",
         "1,999",
+        "the 1990s",
+        "1990's",
+        "1990er",
+        "1990年代",
         "",
         "12",
     ],
@@ -210,3 +294,31 @@ def test_no_date_or_more_than_one(reply: str) -> None:
 def test_the_language_tells_day_and_month_apart() -> None:
     assert value("05/06/2024", "date", language="fr") == "2024-06-05"
     assert value("05/06/2024", "date", language="en") is None
+
+
+def test_of_choices_in_the_same_words_the_one_that_was_said_is_meant() -> None:
+    assert value("US", "choice", "us", "US") == "US"
+
+
+@pytest.mark.parametrize(
+    ("kind", "language", "choices"),
+    [
+        ("boolean", None, ("Yes", "No")),
+        ("boolean", "tlh", ("Yes", "No")),
+        ("boolean", "fr-CA", ("Oui", "Non")),
+        ("choice", None, ("a", "b")),
+        ("number", None, ()),
+        ("string", "fr", ()),
+    ],
+)
+def test_what_a_model_can_be_held_to(
+    kind: AnswerType, language: str | None, choices: tuple[str, ...]
+) -> None:
+    given = ("a", "b") if kind == "choice" else ()
+    assert choices_of(Question("q", "?", kind, given, language)) == choices
+
+
+@pytest.mark.parametrize("language", ["en", "zh", "fr", "de", "es", "ja", "ko"])
+def test_what_a_model_is_held_to_can_be_read(language: str) -> None:
+    question = Question("q", "?", "boolean", language=language)
+    assert [read_reply(one, question) for one in choices_of(question)] == [True, False]

@@ -1,5 +1,6 @@
 """JSON as models write it, and several questions answered by one object."""
 
+import dataclasses
 import json
 import random
 from typing import Any
@@ -28,6 +29,31 @@ from enrich.types import Answer, Question
         ('{"a": 1, "b": tru', {"a": 1}),
         ('{"a": 1, "b', {"a": 1}),
         ('{"a": 1, "b":', {"a": 1}),
+        ('{"a": 1, "b": [1, 2', {"a": 1}),
+        ('{"a": 1, "b": ["x", "y', {"a": 1}),
+        ('{"a": "x\\u00', {"a": "x"}),
+        # What only looks like the object, or has a second layer of escapes.
+        ('Here is the {JSON}, of {1, 2}: {"a": 1}', {"a": 1}),
+        ("{} {'a': 1}", {"a": 1}),
+        ('"{\\"a\\": \\"x\\"}"', {"a": "x"}),
+        # Quotation marks within a text, and separators of other kinds.
+        ('{"a": "He said "hello", and left", "b": 1}', {"a": 'He said "hello", and left', "b": 1}),
+        ('{"a": "it says "STOP", "GO"", "b": 1}', {"a": 'it says "STOP", "GO"', "b": 1}),
+        ('{"a": "red", "blue"}', {"a": "red"}),
+        ('{"a": "x";"b": 2}', {"a": "x", "b": 2}),
+        ('{"a"= 1, "b" => 2, "c":: 3}', {"a": 1, "b": 2, "c": 3}),
+        ('{"a"：1，"b"："x"}', {"a": 1, "b": "x"}),
+        ('{"a": 1 "b": 2}', {"a": 1, "b": 2}),
+        ('{"a": "x" /* c */, # d\n "b": /* e */ 1 // f\n}', {"a": "x", "b": 1}),
+        ("{a: http://x.y/z, b: 12:30, c: #ff0000}", {"a": "http://x.y/z", "b": "12:30", "c": "#ff0000"}),
+        ('{"a": 1,234, "b": [1,234]}', {"a": "1,234", "b": [1, 234]}),
+        ('{"is\\_day": true, "path": "C:\\Users", "n": "a\\nb"}', None),
+        (
+            '{"a": NaN, "b": -Infinity, "c": 1e999, "d": [NaN]}',
+            {"a": None, "b": None, "c": None, "d": [None]},
+        ),
+        ('{"a": "\\ud83d"}', {"a": "�"}),
+        ('{"a": 1, "a": 2}', {"a": 2}),
         ("{", {}),
         ("no object", None),
         ("", None),
@@ -36,6 +62,8 @@ from enrich.types import Answer, Question
 def test_objects_are_mended(reply: str, found: dict[str, Any] | None) -> None:
     if "“a”" in reply:
         found = {"a": "b", "a_b": "red apple", "n": [1, 2], "o": {"d": 1}}
+    if "_day" in reply:
+        found = {"is_day": True, "path": "C:\\Users", "n": "a\nb"}
     assert read_object(reply) == found
 
 
@@ -51,7 +79,13 @@ def test_whatever_is_cut_or_altered_is_read_to_its_end() -> None:
 
 
 def test_depth_and_length_are_bounded() -> None:
-    assert read_object('{"a":' * 5000) is not None
+    assert read_object('{"a":' * 10_000) is not None
+    for levels in (12, 10_000):
+        nested: Any = read_object('{"b": 1, "a":' * levels + "2" + "}" * levels)
+        assert nested["b"] == 1
+        for _ in range(12):
+            nested = nested and nested.get("a")
+        assert nested is None
     assert read_object("{" * 100_000) == {}
     assert read_object('{"a":' + "[" * 5000) is not None
     assert read_object("{'a': 'x', 'b': '" + "'" * 200_000) is not None
@@ -90,9 +124,35 @@ def test_answers_are_read_by_their_types() -> None:
 
 
 @pytest.mark.parametrize(
+    ("reply", "values"),
+    [
+        # Keys are written as words are; braces and quotation marks are forgotten.
+        ('{"Is Day": true, "GROUND": "white"}', {"is_day": True, "ground": "white"}),
+        ("ground: white\npeople: 2\ntitle: A dog\n", {"ground": "white", "people": 2, "title": "A dog"}),
+        ('"people": 2, "is_day": "no, it\'s night",', {"people": 2, "is_day": False}),
+        # Whether it was cut cannot be told.
+        ("ground: white\npeople: 2", {"ground": "white"}),
+        ('{"title": ["red", "blue"], "ground": ["grey"]}', {"title": "red, blue", "ground": "grey"}),
+        ('{"people": 1.234}', {"people": 1.234}),
+        ('{"people": 1,234}', {"people": 1234}),
+        ('{"title": true}', {"title": "true"}),
+    ],
+)
+def test_what_a_model_meant_is_found(reply: str, values: dict[str, Any]) -> None:
+    questions = [dataclasses.replace(one, language="de") for one in QUESTIONS]
+    if "1,234" in reply:
+        questions = QUESTIONS
+    assert {name: one.value for name, one in read_together(reply, questions).items()} == values
+
+
+@pytest.mark.parametrize(
     "reply",
     [
         "I cannot say.",
+        '{"ground": ..., "people": ..., "is_day": ..., "title": ..., "taken": ...}',
+        '{"title": "...", "people": "null", "taken": {"year": 2024}}',
+        '{"people": 12345678901234567890, "title": {"text": "x"}}',
+        '{"people": {"men": 2}}',
         "{}",
         '{"ground": "blue", "people": true, "is_day": "perhaps", "title": " ", "taken": "soon"}',
         '{"ground": null, "people": [1, 2], "is_day": {}, "title": null, "taken": false}',

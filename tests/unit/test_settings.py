@@ -1,7 +1,9 @@
 """config.yaml, environment and command line become one frozen object, or one line that says why not."""
 
+import json
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args, get_origin
 
 import pydantic
 import pytest
@@ -9,7 +11,7 @@ import pytest
 from enrich import settings
 from enrich.errors import ConfigError
 from enrich.sections import Providers
-from enrich.settings import Settings
+from enrich.settings import Settings, Step
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -198,6 +200,42 @@ def test_relative_paths_of_the_file_are_relative_to_it_and_all_others_to_the_wor
     assert loaded.models_dir == tmp_path / "models"
     assert loaded.plugin_dirs == (tmp_path / "x",)
     assert loaded.metrics.file == tmp_path / "y.prom"
+
+
+def places(model: type[pydantic.BaseModel], place: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """Where a path can stand in the settings; the first entry of a list stands for all."""
+    for name, field in model.model_fields.items():
+        inner = get_args(field.annotation)
+        within = (*place, name, 0) if get_origin(field.annotation) is tuple else (*place, name)
+        for kind in inner or (field.annotation,):
+            if kind is Path:
+                yield within
+            elif isinstance(kind, type) and issubclass(kind, pydantic.BaseModel) and kind is not Step:
+                yield from places(kind, within)
+
+
+@pytest.mark.parametrize("place", list(places(Settings)), ids=lambda place: ".".join(map(str, place)))
+def test_no_path_of_the_settings_is_left_relative(config: Path, place: tuple[Any, ...]) -> None:
+    values: Any = "here"
+    for part in reversed(place):
+        values = [values] if part == 0 else {part: values}
+    config.write_text(json.dumps(values))
+    found: Any = settings.load(config)
+    for part in place:
+        found = found[part] if part == 0 else getattr(found, part)
+    assert found == config.parent / "here"
+
+
+def test_a_home_that_nobody_knows_is_named_with_its_line(
+    config: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = "nobody knows the home folder behind its ~; write the path in full"
+    text = "device: cpu\nmodels_dir: ~no-such-user/models\n"
+    assert complaint(config, text) == f"{config}, line 2: models_dir: {said}"
+    monkeypatch.setenv("ENRICH_MODELS_DIR", "models")
+    assert complaint(config, text).startswith(f"{config}, line 2: models_dir: ")
+    monkeypatch.setenv("ENRICH_CATALOG", "sqlite:///~no-such-user/c.db")
+    assert complaint(config, "device: cpu\n") == f"environment: ENRICH_CATALOG: {said}"
 
 
 @pytest.mark.parametrize(

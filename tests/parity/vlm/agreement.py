@@ -19,7 +19,7 @@ from enrich.inference.text import Tokenizer
 from enrich.inference.vision_language import VisionLanguage
 from enrich.types import Decoding
 
-__all__ = ["Reference"]
+__all__ = ["LOGITS_APART_MAX", "Reference"]
 
 _CPU = Device("cpu")
 #: Of their range.
@@ -46,10 +46,18 @@ class Reference:
         An empty folder for the model.
     conversations : sequence of Conversation
         What the reference was asked.
+    run_tokens : int
+        How many tokens of a prompt we read in one run.
     """
 
     def __init__(
-        self, name: str, kind: type[Sight], work: Path, conversations: Sequence[Conversation]
+        self,
+        name: str,
+        kind: type[Sight],
+        work: Path,
+        conversations: Sequence[Conversation] = (),
+        *,
+        run_tokens: int = 512,
     ) -> None:
         self.numbers = numbers_of(name)
         self.stored = stored_model(name, work)
@@ -58,7 +66,9 @@ class Reference:
         self.sight = kind.open(self.stored, tokenizer, _CPU, threads=1)
         image = tokenizer.token_id(self.sight.image_token)
         assert image is not None
-        self.decoder = JointDecoder.open(self.stored, _CPU, image_token_id=image, threads=1)
+        self.decoder = JointDecoder.open(
+            self.stored, _CPU, image_token_id=image, threads=1, run_tokens=run_tokens
+        )
         template = read_chat_template(self.stored)
         self.model = VisionLanguage(self.stored, self.sight, self.decoder, tokenizer, template)
 

@@ -29,6 +29,8 @@ from enrich.exporters.florence import export
 __all__ = ["make", "record"]
 
 _SEED, _EDGE_PX, _STEPS = 58, 64, 32
+#: After so many tokens it is recorded what may come next.
+_LOGITS_AFTER = (0, 8, 31)
 _TASKS = ("<CAPTION>", "<DETAILED_CAPTION>", "<MORE_DETAILED_CAPTION>", "<OCR_WITH_REGION>", "<OD>")
 _START, _PAD, _END, _UNKNOWN, _MASK, _IMAGE = "<s>", "<pad>", "</s>", "<unk>", "<mask>", "<image>"
 # As the published generation_config.json.
@@ -92,6 +94,8 @@ def record(folder: Path) -> dict[str, NDArray[Any]]:
     ``greedy``            int64, (5, 32): tokens without the start, -1 behind the end
     ``beams4``, ``own``   as ``greedy`` in four beams, and in as many as the model's files say
     ``plain``             as ``greedy`` with none of the rules of generation_config.json
+    ``logits``            float32, (5, 3, V): what may come next after the start and tokens of ``plain``
+    ``logits_after``      int64, (3,): after how many of them
     ``texts``             str, (N,): texts as the published model writes them
     ``things``, ``lines`` JSON of what the processor finds in each of them, of 1000 x 1000 px
     ====================  ======================================================================
@@ -119,6 +123,13 @@ def record(folder: Path) -> dict[str, NDArray[Any]]:
             ]
             assert together == alone, f"{name}: transformers itself says something else in a batch"
             numbers[name] = _rows(together)
+        numbers["logits"] = np.stack(
+            [
+                _logits(model, processor(images=[picture], text=[task], return_tensors="pt"), row)
+                for picture, task, row in zip(pictures, _TASKS, numbers["plain"].tolist(), strict=True)
+            ]
+        )
+        numbers["logits_after"] = np.asarray(_LOGITS_AFTER)
     return numbers
 
 
@@ -138,6 +149,12 @@ def _written(
     # The first is the start, which is the end token, too.
     written = [row[1:] for row in rows.tolist()]
     return [row[: row.index(2) + 1] if 2 in row else row for row in written]
+
+
+def _logits(model: Florence2ForConditionalGeneration, inputs: Any, row: list[int]) -> NDArray[np.float32]:
+    read = torch.tensor([[_OWN["decoder_start_token_id"], *row]])
+    logits: NDArray[np.float32] = model(**inputs, decoder_input_ids=read).logits[0].numpy()
+    return logits[list(_LOGITS_AFTER)]
 
 
 def _words(inputs: Any, image: int) -> NDArray[np.int64]:
