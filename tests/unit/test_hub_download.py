@@ -28,7 +28,10 @@ class Handler(http.server.BaseHTTPRequestHandler):
     answers: list[Answer]
     starts: list[int]
 
+    tokens: list[str | None]
+
     def do_GET(self) -> None:
+        self.tokens.append(self.headers.get("Authorization"))
         start = int(self.headers.get("Range", "bytes=0-").removeprefix("bytes=").rstrip("-"))
         self.starts.append(start)
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
@@ -50,10 +53,12 @@ class Server:
 
     def __init__(self) -> None:
         self.starts: list[int] = []
+        self.tokens: list[str | None] = []
         outer = self
 
         class Ours(Handler):
             starts = outer.starts
+            tokens = outer.tokens
 
         self._handler = Ours
         self._server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Ours)
@@ -228,6 +233,20 @@ def test_an_endpoint_that_is_none_is_wrong_configuration(
     monkeypatch.setattr(hub.constants, "ENDPOINT", address)
     with pytest.raises(ConfigError, match="environment: HF_ENDPOINT: is no address"):
         check_endpoint(hub)
+
+
+def test_a_token_does_not_follow_to_another_host(server: Server, tmp_path: Path) -> None:
+    other = Server()
+    try:
+        other.answers(good)
+        server.answers(refuse(302, Location=other.url))
+        target = tmp_path / "model.onnx"
+        download(hub, server.url, target, WHOLE, lambda count: None, {"authorization": "Bearer hf_secret"})
+    finally:
+        other.close()
+
+    assert target.read_bytes() == CONTENT
+    assert (server.tokens, other.tokens) == (["Bearer hf_secret"], [None])
 
 
 def test_a_token_that_is_none_is_wrong_configuration(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
