@@ -13,12 +13,26 @@ import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import pydantic
 
 from enrich.errors import InferenceError
 from enrich.types import Decoding, Generated, ModelHandle, Rendition
 
-__all__ = ["INSTRUCTIONS", "LANGUAGES", "differently", "fits", "insisting", "may_be_in", "write"]
+__all__ = [
+    "INSTRUCTIONS",
+    "LANGUAGES",
+    "LanguageTag",
+    "differently",
+    "fits",
+    "insisting",
+    "may_be_in",
+    "write",
+]
+
+#: What a language is called. Source: BCP 47, without checking the registry.
+LanguageTag = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
 
 #: What can be asked for.
 LANGUAGES = ("en", "zh", "fr", "de", "es", "ja", "ko")

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import pydantic
 
+from enrich.languages import LanguageTag
 from enrich.prompts import PromptTemplate
 from enrich.replies import same_words
 from enrich.types import AnswerType, Question
@@ -35,10 +36,8 @@ class AskedQuestion(pydantic.BaseModel):
     choices: tuple[Annotated[str, pydantic.Field(min_length=1, max_length=200)], ...] = pydantic.Field(
         (), max_length=1000, description="The values a choice may have."
     )
-    lang: str | None = pydantic.Field(
-        None,
-        pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$",
-        description="The language of question and answer (BCP 47).",
+    lang: LanguageTag | None = pydantic.Field(
+        None, description="The language of question and answer (BCP 47)."
     )
 
     @pydantic.model_validator(mode="before")

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any
+from typing import Any
 
 import pydantic
 
 import enrich
 from enrich.errors import UsageError
-from enrich.languages import insisting, may_be_in, write
+from enrich.languages import LanguageTag, insisting, may_be_in, write
 from enrich.questions import Questions
 from enrich.replies import budget_together, choices_of, read_reply, read_together, request_together
 from enrich.types import ModelHandle
@@ -30,8 +30,8 @@ class Options(pydantic.BaseModel):
     model_config = pydantic.ConfigDict(frozen=True, extra="forbid")
 
     questions: Questions = pydantic.Field(description="What is asked, by a name of your choice.")
-    lang: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] | None = (
-        pydantic.Field(None, description="The language of questions that do not say their own (BCP 47).")
+    lang: LanguageTag | None = pydantic.Field(
+        None, description="The language of questions that do not say their own (BCP 47)."
     )
     together: bool = pydantic.Field(
         False,

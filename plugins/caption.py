@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from typing import Any, Literal
 
 import pydantic
 
 import enrich
 from enrich.errors import UsageError
-from enrich.languages import insisting, write
+from enrich.languages import LanguageTag, insisting, write
 from enrich.prompts import PromptTemplate
 from enrich.replies import trim_opening
 
@@ -44,10 +44,8 @@ class Options(pydantic.BaseModel):
     length: Literal["short", "normal", "long", "alt_text"] = pydantic.Field(
         "normal", description="How much is said; alt_text is one line for those who cannot see the picture."
     )
-    lang: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] | None = (
-        pydantic.Field(
-            None, description="The caption's language (BCP 47); English unless there is a `prompt`."
-        )
+    lang: LanguageTag | None = pydantic.Field(
+        None, description="The caption's language (BCP 47); English unless there is a `prompt`."
     )
     prompt: PromptTemplate | None = pydantic.Field(
         None, description="Your own words to ask the model with; they may have placeholders."

@@ -14,6 +14,7 @@ import pydantic
 
 import enrich
 from enrich.errors import UsageError
+from enrich.languages import LanguageTag
 
 __all__ = ["Options", "check", "enrich_caption", "needs_model", "revision", "size_px"]
 
@@ -42,9 +43,7 @@ class Options(pydantic.BaseModel):
     threshold: Annotated[float, pydantic.Field(ge=0, le=1)] = pydantic.Field(
         0.3, description="Of a group whose likeliest phrase is less sure, nothing is said."
     )
-    lang: Annotated[str, pydantic.Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")] = pydantic.Field(
-        "en", description="The language of your phrases (BCP 47)."
-    )
+    lang: LanguageTag = pydantic.Field("en", description="The language of your phrases (BCP 47).")
 
     @pydantic.field_validator("phrases")
     @classmethod

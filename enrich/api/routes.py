@@ -102,7 +102,6 @@ class Routes:
         request: Mapping[str, Any] | None = None,
         parameters: Sequence[Mapping[str, Any]] = (),
         responses: Mapping[int, Mapping[str, Any]] | None = None,
-        is_shown: bool = True,
     ) -> None:
         """Let ``handler`` answer to a method and path.
 
@@ -122,8 +121,6 @@ class Routes:
             Its ``parameters``.
         responses : mapping or None
             Its responses that are no refusals, by status.
-        is_shown : bool
-            It stands in the OpenAPI document.
         """
         declared: dict[int | str, dict[str, Any]] = {
             status: {"description": said, "content": {"application/json": {"schema": dict(dialect.schema)}}}
@@ -154,7 +151,6 @@ class Routes:
             response_class=JSONResponse,
             responses=declared,
             openapi_extra=extra,
-            include_in_schema=is_shown,
         )
 
     def close(self) -> None:

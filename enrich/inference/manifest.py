@@ -13,6 +13,7 @@ from enrich.errors import ManifestError
 from enrich.inference.families import FAMILIES
 from enrich.inference.preprocess import Colour, Layout, Preprocessing
 from enrich.inference.templates import AnswerTemplate, CaptionTemplate, LabelTemplate
+from enrich.languages import LanguageTag
 
 __all__ = [
     "MANIFEST_NAME",
@@ -189,7 +190,6 @@ class Domain(_Part):
 
 _Length = Literal["short", "normal", "long", "alt_text"]
 # BCP 47, as far as its shape goes: "en", "pt-BR", "zh-Hans".
-_Language = Annotated[str, pydantic.Field(pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
 
 
 class Prompts(_Part):
@@ -245,7 +245,7 @@ class Manifest(_Part):
     hooks: tuple[_Text, ...] = ()
     domain: Domain | None = None
     prompts: Prompts = Prompts()
-    languages: tuple[_Language, ...] = ()
+    languages: tuple[LanguageTag, ...] = ()
     max_tokens: dict[_Length | Literal["answer"], Annotated[int, pydantic.Field(ge=1, le=4096)]] = {}
     zero_shot: ZeroShot = ZeroShot()
 

@@ -20,6 +20,7 @@ import tiny_graphs
 from forks import Attempt, ForkServer, shared
 from hub_server import Hub, Repository
 from onnx import TensorProto, helper
+from small_disk import check_inside, mount, needs_mounts
 from workplace import Workplace
 
 NAME = "someone/colours"
@@ -27,7 +28,6 @@ TARGET = f"hf:{NAME}"
 WEIGHTS = "onnx/model.onnx_data"
 WEIGHTS_BYTES = 1_000_000
 
-NAMESPACES = ("unshare", "--user", "--map-root-user", "--mount")
 DISK_BYTES = 2_000_000
 
 CONFIG = {
@@ -631,25 +631,10 @@ def test_a_damaged_cache_is_noticed(user: User, hub: Hub) -> None:
 # Without room
 
 
-def _can_mount() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    mounting = [*NAMESPACES, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    return subprocess.run(mounting, capture_output=True).returncode == 0
-
-
-@pytest.mark.skipif(not _can_mount(), reason="this system lets nobody mount in namespaces of their own")
+@needs_mounts
 @pytest.mark.parametrize("name", ["too_large_from_the_start", "filled_meanwhile"])
 def test_a_full_disk_leaves_no_half_model(tmp_path: Path, name: str) -> None:
-    done = subprocess.run(
-        [*NAMESPACES, sys.executable, __file__, name, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": str(Path(__file__).parents[1])},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    check_inside(__file__, name, tmp_path)
 
 
 def too_large_from_the_start(user: User, hub: Hub, disk: Path) -> None:
@@ -685,9 +670,7 @@ def filled_meanwhile(user: User, hub: Hub, disk: Path) -> None:
 
 
 def _main(name: str, folder: Path) -> None:
-    disk = folder / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", disk], check=True)
+    disk = mount(folder, DISK_BYTES)
     (folder / "place").mkdir()
     with hub_server.serving() as hub:
         hub.repositories[NAME] = Repository(files())

@@ -5,8 +5,6 @@ what the test does is done by this file as a script, within such namespaces.
 """
 
 import errno
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -14,34 +12,19 @@ from pathlib import Path
 
 import pytest
 from described import check_annotated_once, check_done_once, slow_plugin
+from small_disk import check_inside, mount, needs_mounts
 from watching import Watch, watching
 from workplace import Workplace
 
 STEPS = ("first", "second")
 
-NAMESPACES = ("unshare", "--user", "--map-root-user", "--mount")
 DISK_BYTES = 12_000_000
 
 
-def _can_mount() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    mounting = [*NAMESPACES, "mount", "-t", "tmpfs", "tmpfs", "/mnt"]
-    return subprocess.run(mounting, capture_output=True).returncode == 0
-
-
-@pytest.mark.skipif(not _can_mount(), reason="this system lets nobody mount in namespaces of their own")
+@needs_mounts
 @pytest.mark.parametrize("name", ["filled_under_load", "killed_on_a_full_disk"])
 def test_disk_is_full(tmp_path: Path, name: str) -> None:
-    done = subprocess.run(
-        [*NAMESPACES, sys.executable, __file__, name, str(tmp_path)],
-        capture_output=True,
-        text=True,
-        timeout=100,
-        cwd=tmp_path,
-        env={"PATH": "/usr/bin:/bin:/usr/sbin:/sbin", "PYTHONPATH": str(Path(__file__).parents[1])},
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    check_inside(__file__, name, tmp_path)
 
 
 def filled_under_load(place: Workplace, disk: Path) -> None:
@@ -108,9 +91,7 @@ def wait_until_it_waits(watch: Watch, times: int) -> None:
 
 
 def _main(scenario: Callable[[Workplace, Path], None], folder: Path) -> None:
-    disk = folder / "disk"
-    disk.mkdir()
-    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "tmpfs", disk], check=True)
+    disk = mount(folder, DISK_BYTES)
     (folder / "place").mkdir()
     place = Workplace(folder / "place", f"sqlite:///{disk}/catalog.db")
     place.plugin("slow", slow_plugin(0.002))

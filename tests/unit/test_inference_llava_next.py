@@ -11,7 +11,14 @@ import tiny_graphs
 from onnx import TensorProto, helper
 from parity.pictures import odd_pictures
 from parity.vlm.agreement import Reference
-from parity.vlm.llava_cases import CONVERSATIONS, STEPS
+from parity.vlm.llava_agreement import (  # noqa: F401  # pytest collects them here
+    test_a_thousand_conversations_become_the_same_prompts,
+    test_conversations_become_the_same_prompts,
+    test_the_same_tokens_are_written,
+    test_the_same_tokens_are_written_alone,
+    test_the_same_tokens_are_written_in_beams,
+)
+from parity.vlm.llava_cases import CONVERSATIONS
 
 from enrich.errors import ManifestError, UsageError
 from enrich.inference.devices import Device
@@ -57,30 +64,6 @@ def test_there_are_as_many_tokens_as_features(reference):
     looks = [reference.sight.look(PIL.Image.fromarray(one)) for one in odd_pictures()]
     rows = reference.sight.see(looks)
     assert [look.text.count("<image>") for look in looks] == [len(one) for one in rows]
-
-
-def test_conversations_become_the_same_prompts(reference):
-    assert reference.prompts() == reference.expected("prompts")
-
-
-def test_a_thousand_conversations_become_the_same_prompts(reference):
-    reference.check_conversations()
-    reference.check_logits()
-
-
-def test_the_same_tokens_are_written(reference):
-    expected = reference.expected("greedy")
-    assert reference.said(STEPS) == expected
-    assert {len(row) for row in expected} == {STEPS}
-    assert len({token for row in expected for token in row}) > 10, "it says too little to prove much"
-
-
-def test_the_same_tokens_are_written_alone(reference):
-    assert reference.said(STEPS, is_alone=True) == reference.expected("greedy_alone")
-
-
-def test_the_same_tokens_are_written_in_beams(reference):
-    assert reference.said(STEPS, beams=4) == reference.expected("beams4")
 
 
 def test_the_size_that_shows_most_is_taken():
