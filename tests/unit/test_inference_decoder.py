@@ -3,9 +3,11 @@ import onnx
 import pytest
 import tiny_decoder
 import tiny_graphs
+from onnx import TensorProto
 from tiny_decoder import logits_after, state
 
 from enrich.errors import InferenceError, ManifestError
+from enrich.inference import decoder, session
 from enrich.inference.decoder import Decoder
 from enrich.inference.devices import Device
 
@@ -114,3 +116,28 @@ def test_a_decoder_of_one_batch_is_refused(tmp_path):
 
     with pytest.raises(ManifestError, match=r"decoder\.onnx: its batch is fixed; export it with a symbolic"):
         Decoder.open({"decoder": tmp_path / "decoder.onnx"}, CPU)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "weights_bytes", "used"), [(None, 10, 1), (None, 17_000_000, None), (3, 10, 3)]
+)
+def test_a_small_decoder_leaves_the_other_cores_alone(tmp_path, monkeypatch, wanted, weights_bytes, used):
+    graph = onnx.load(tiny_decoder.save_merged(tmp_path / "decoder.onnx"))
+    weights = TensorProto(
+        name="unused", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL
+    )
+    for key, value in {"location": "decoder.onnx_data", "offset": "0", "length": "4"}.items():
+        weights.external_data.add(key=key, value=value)
+    graph.graph.initializer.append(weights)
+    onnx.save(graph, tmp_path / "decoder.onnx")
+    (tmp_path / "decoder.onnx_data").write_bytes(bytes(weights_bytes))
+    opened = []
+
+    def open_session(path, device, *, threads, keeps_memory):
+        opened.append(threads)
+        return session.open_session(path, device, threads=threads, keeps_memory=keeps_memory)
+
+    monkeypatch.setattr(decoder, "open_session", open_session)
+    Decoder.open({"decoder": tmp_path / "decoder.onnx"}, CPU, threads=wanted)
+
+    assert opened == [used]
