@@ -103,7 +103,7 @@ class Site:
 def _read(sock: socket.socket) -> Request | None:
     with sock.makefile("rb") as stream:
         first = stream.readline().decode("latin-1").split()
-        if not first:
+        if len(first) < 2:  # a handshake of TLS, in whose random bytes a line may end
             return None
         headers: dict[str, str] = {}
         while (line := stream.readline().strip()) != b"":
